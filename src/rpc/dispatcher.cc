@@ -1,0 +1,30 @@
+#include "rpc/dispatcher.h"
+
+#include "base/assert.h"
+
+namespace markab::rpc {
+
+void Dispatcher::on(TaskCode code, Handler handler) {
+  auto& slot = handlers_[static_cast<size_t>(code)];
+  MARKAB_ASSERT(!slot, "two handlers for one task code", task_name(code));
+  slot = std::move(handler);
+}
+
+void Dispatcher::dispatch(Request request) const {
+  TaskCode code = request.header.code;
+  if (partition_ && request.header.gpid.app_id > 0) {
+    TaskKind kind = task_kind(code);
+    if (code != TaskCode::kUnknown && (kind == TaskKind::kRead || kind == TaskKind::kWrite)) {
+      partition_(std::move(request));
+      return;
+    }
+  }
+  const Handler& handler = handlers_[static_cast<size_t>(code)];
+  if (code == TaskCode::kUnknown || !handler) {
+    request.reply_error(Errc::kHandlerNotFound);
+    return;
+  }
+  handler(std::move(request));
+}
+
+}  // namespace markab::rpc
