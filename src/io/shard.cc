@@ -87,6 +87,23 @@ struct RealRuntime::Pool final : BlockingPool {
   asio::thread_pool pool;
 };
 
+void after_all_shards(Runtime& runtime, Shard& home, Task done) {
+  // One token goes round: a shard passes it on when it gets to it, which is after the task it was in.
+  struct Token {
+    Runtime& runtime;
+    Shard& home;
+    Task done;
+    static void pass(std::shared_ptr<Token> token, int index) {
+      if (index == token->runtime.shard_count()) {
+        token->home.post([token] { token->done(); });
+        return;
+      }
+      token->runtime.shard(index).post([token, index] { pass(token, index + 1); });
+    }
+  };
+  Token::pass(std::make_shared<Token>(Token{runtime, home, std::move(done)}), 0);
+}
+
 RealRuntime::RealRuntime(const RealRuntimeOptions& options) {
   int n = options.shards > 0 ? options.shards : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (int i = 0; i < n; ++i) shards_.push_back(std::make_unique<RealShard>(i));

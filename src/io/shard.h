@@ -69,6 +69,10 @@ class Runtime {
   virtual BlockingPool& blocking() = 0;
 };
 
+// Runs `done` on `home` after every shard of `runtime` has finished the task it was in when this was called: what was
+// unpublished before the call is then seen by no task any more. Any thread.
+void after_all_shards(Runtime& runtime, Shard& home, Task done);
+
 struct RealRuntimeOptions {
   int shards = 0;           // 0: one per core
   int blocking_threads = 4;

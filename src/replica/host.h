@@ -1,0 +1,73 @@
+#pragma once
+// What one replica needs from the server around it: the ways out, the disks, the meta server's ear. A seam so that a
+// replica can be tested alone.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/config.h"
+#include "base/metrics.h"
+#include "engine/engine.h"
+#include "io/file.h"
+#include "io/shard.h"
+#include "pacifica/replica_core.h"
+#include "rpc/network.h"
+#include "wal/log.h"
+
+namespace markab::replica {
+
+class Replica;
+
+// What a table is, as the meta server told last. Kept in the replica's directory.
+struct TableInfo {
+  std::string app_name;
+  int32_t partition_count = 0;
+  int32_t max_replica_count = 3;
+  std::map<std::string, std::string> envs;
+  friend bool operator==(const TableInfo&, const TableInfo&) = default;
+};
+
+// Opens a store in a directory; the real one is RocksDB, the simulator's an ordered map.
+using OpenEngine = std::function<Result<std::unique_ptr<engine::Engine>>(engine::EngineOptions)>;
+
+struct ReplicaTuning {
+  size_t max_queued_bytes = 64u << 20;     // of writes waiting for the window; more are refused with ERR_BUSY
+  size_t max_batch_bytes = 1u << 20;       // of effects in one mutation
+  size_t max_batch_requests = 256;
+  size_t max_write_bytes = 1u << 20;       // [replication] max_allowed_write_size; 0: no bound
+  uint64_t flush_after_log_bytes = 64u << 20;  // then the store is flushed and the log trimmed
+  uint64_t keep_log_bytes = 64u << 20;     // kept for replicas that come back
+  uint8_t cluster_id = 0;
+  Duration hand_over_wait = std::chrono::seconds(2);  // writes held while the primary role moves
+  uint64_t learn_bytes_per_second = 200u << 20;       // checkpoint copies, per learner
+  pacifica::CoreOptions core;
+};
+
+class ReplicaHost {
+ public:
+  virtual ~ReplicaHost() = default;
+
+  virtual io::Runtime& runtime() = 0;
+  // The way out of shard `index`.
+  virtual rpc::Network& network(int index) = 0;
+  virtual io::FileSystem& files() = 0;
+  virtual const OpenEngine& open_engine() const = 0;
+  virtual const ReplicaTuning& tuning() const = 0;
+  virtual HostPort self() const = 0;
+  // self() as text: what answers carry in their `server` field.
+  virtual const std::string& self_text() const = 0;
+  virtual MetricRegistry& metrics() = 0;
+  // Whether the lease granted by the meta server still runs (spec 04 §1.9). Any thread.
+  virtual bool lease_valid(Instant now) const = 0;
+
+  // Asks the meta server for a membership; `done` runs on the replica's shard.
+  virtual void ask_meta(Replica& replica, const pacifica::AskMeta& ask,
+                        Callback<Errc, pacifica::Membership> done) = 0;
+  // The role or ballot changed, or the replica broke. On the replica's shard; must not call back into it.
+  virtual void on_role_changed(Replica& replica, pacifica::Role role, Ballot ballot) = 0;
+  virtual void on_broken(Replica& replica, const Status& why) = 0;
+};
+
+}  // namespace markab::replica

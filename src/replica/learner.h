@@ -1,0 +1,63 @@
+#pragma once
+// Learning: how a replica that lacks mutations gets them (spec 04 §1.13). The Learner is one coroutine on the learning
+// side; the CheckpointShelf holds, on the primary, the checkpoints that learners copy.
+
+#include <boost/asio/awaitable.hpp>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "replica/host.h"
+#include "replica/messages.h"
+
+namespace markab::replica {
+
+class Replica;
+
+// Owned by the learning replica, on its shard. Destroying it ends the flow at its next step.
+class Learner {
+ public:
+  Learner(Replica& replica, HostPort primary, uint64_t signature);
+  ~Learner();
+  Learner(const Learner&) = delete;
+
+  uint64_t signature() const { return signature_; }
+
+ private:
+  struct Flow;
+  const uint64_t signature_;
+  std::shared_ptr<Flow> flow_;
+};
+
+// Checkpoints made for learners, kept while somebody copies them and a while after. On the replica's shard.
+class CheckpointShelf {
+ public:
+  CheckpointShelf(ReplicaHost& host, Gpid gpid, std::string dir);
+
+  struct Checkpoint {
+    uint64_t id = 0;
+    Decree decree = 0;
+    std::string dir;
+    std::vector<LearnFile> files;
+    Instant used;
+  };
+  using Made = Callback<Result<std::shared_ptr<Checkpoint>>>;
+  // The newest checkpoint at or above `at_least`, or a new one. Made on the blocking pool; concurrent askers share it.
+  void get(const std::shared_ptr<Replica>& replica, Decree at_least, Made done);
+  // nullptr when it is gone: the learner asks again.
+  std::shared_ptr<Checkpoint> find(uint64_t id, Instant now);
+  // Removes what nobody asked for during five minutes.
+  void expire(Instant now);
+
+ private:
+  void finish(Result<std::shared_ptr<Checkpoint>> made);
+  ReplicaHost& host_;
+  const Gpid gpid_;
+  const std::string dir_;
+  std::shared_ptr<Checkpoint> newest_;
+  std::vector<Made> waiting_;
+  uint64_t next_id_ = 1;
+};
+
+}  // namespace markab::replica

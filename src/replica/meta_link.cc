@@ -1,0 +1,130 @@
+#include "replica/meta_link.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "idl/fd_types.h"
+#include "rpc/codec.h"
+
+namespace markab::replica {
+
+using rpc::TaskCode;
+
+struct MetaLink::Attempt {
+  TaskCode code;
+  std::string args;
+  Duration timeout;
+  Callback<rpc::Reply> done;
+  size_t tried = 0;
+};
+
+MetaLink::MetaLink(io::Shard& shard, rpc::Network& network, MetaLinkOptions options, MetricEntity& metrics)
+    : shard_(shard),
+      network_(network),
+      options_(std::move(options)),
+      beacon_failed_count_(metrics.counter({"beacon_failed_count", "Beacons", "Beacons without a leader's answer"})) {
+  MARKAB_ASSERT(!options_.metas.empty(), "a replica server without meta servers");
+}
+
+MetaLink::~MetaLink() { *alive_ = false; }
+
+void MetaLink::start(Task on_connected, Task on_lost) {
+  on_connected_ = std::move(on_connected);
+  on_lost_ = std::move(on_lost);
+  stopped_ = false;
+  send_beacon();
+}
+
+void MetaLink::stop() {
+  stopped_ = true;
+  beacon_timer_.cancel();
+  lease_timer_.cancel();
+}
+
+void MetaLink::send_beacon() {
+  if (stopped_) return;
+  beacon_timer_ = shard_.after(options_.beacon_interval, [this] { send_beacon(); });
+  wire::beacon_msg beacon;
+  beacon.time = shard_.wall_us() / 1000;
+  beacon.from_node = network_.self();
+  beacon.to_node = leader();
+  beacon.__set_start_time(options_.start_time_ms);
+  rpc::CallOptions call;
+  call.timeout = options_.beacon_interval * 2 / 3;
+  auto sent = shard_.now();
+  network_.call(leader(), TaskCode::kFdPing, call, rpc::encode_args(beacon),
+                [this, alive = alive_, sent](rpc::Reply reply) {
+                  if (*alive && !stopped_) on_beacon_answer(sent, reply);
+                });
+}
+
+void MetaLink::on_beacon_answer(Instant sent, const rpc::Reply& reply) {
+  wire::beacon_ack ack;
+  Status status = reply.status;
+  if (status.ok()) status = rpc::decode_result(reply.result, ack);
+  if (!status.ok()) {
+    beacon_failed_count_.add();
+    MARKAB_DEBUG("no beacon answer from {}: {}", leader(), status);
+    current_ = (current_ + 1) % options_.metas.size();
+    // Another meta server may lead already: ask soon, not only at the next beat.
+    beacon_timer_ = shard_.after(options_.beacon_interval / 10, [this] { send_beacon(); });
+    return;
+  }
+  if (!ack.is_master) {
+    beacon_failed_count_.add();
+    auto before = current_;
+    follow(ack.primary_node);
+    if (current_ != before) {
+      send_beacon();
+    } else {
+      current_ = (current_ + 1) % options_.metas.size();
+      beacon_timer_ = shard_.after(options_.beacon_interval / 10, [this] { send_beacon(); });
+    }
+    return;
+  }
+  if (!ack.allowed) {
+    MARKAB_WARN("the meta server {} does not admit this node; see [meta_server] replica_white_list", leader());
+    return;
+  }
+  auto until = sent + options_.lease;
+  if (until.ns > lease_until_.load(std::memory_order_relaxed)) lease_until_.store(until.ns, std::memory_order_release);
+  auto left = until - shard_.now();
+  lease_timer_ = shard_.after(std::max(left, Duration(0)), [this] {
+    connected_ = false;
+    MARKAB_WARN("the lease ran out: no meta server answered for {} ms; reads and writes are refused until one does",
+                std::chrono::duration_cast<std::chrono::milliseconds>(options_.lease).count());
+    on_lost_();
+  });
+  if (!connected_) {
+    connected_ = true;
+    on_connected_();
+  }
+}
+
+void MetaLink::follow(HostPort leader) {
+  auto found = std::find(options_.metas.begin(), options_.metas.end(), leader);
+  if (found != options_.metas.end()) current_ = static_cast<size_t>(found - options_.metas.begin());
+}
+
+void MetaLink::call(TaskCode code, std::string args, Duration timeout, Callback<rpc::Reply> done) {
+  attempt(std::make_shared<Attempt>(Attempt{code, std::move(args), timeout, std::move(done), 0}));
+}
+
+void MetaLink::attempt(std::shared_ptr<Attempt> a) {
+  rpc::CallOptions call;
+  call.timeout = a->timeout;
+  auto target = leader();
+  network_.call(target, a->code, call, a->args, [this, alive = alive_, a, target](rpc::Reply reply) {
+    if (!*alive) return;
+    auto code = reply.status.code();
+    bool elsewhere = code == Errc::kNetworkFailure || code == Errc::kTimeout || code == Errc::kServiceNotActive;
+    if (elsewhere && ++a->tried < options_.metas.size()) {
+      if (target == leader()) current_ = (current_ + 1) % options_.metas.size();
+      attempt(a);
+      return;
+    }
+    a->done(std::move(reply));
+  });
+}
+
+}  // namespace markab::replica

@@ -1,0 +1,44 @@
+#pragma once
+// The metrics of one replica (names: spec 07 §4.4). Recorded from any shard.
+
+#include <memory>
+
+#include "base/ids.h"
+#include "base/metrics.h"
+#include "rpc/task_code.h"
+
+namespace markab::replica {
+
+struct ReplicaMetrics {
+  ReplicaMetrics(MetricRegistry& registry, Gpid gpid);
+
+  // Requests and latency of one operation; nullptr for codes that are not counted.
+  struct Operation {
+    Counter* requests = nullptr;
+    Histogram* latency_ns = nullptr;
+  };
+  const Operation& operation(rpc::TaskCode code) const { return operations_[static_cast<size_t>(code)]; }
+
+  std::shared_ptr<MetricEntity> entity;
+  Counter& backup_requests;
+  Counter& read_capacity_units;
+  Counter& write_capacity_units;
+  Counter& write_size_exceed_threshold_requests;
+  Counter& corrupt_writes;
+  Counter& committed_requests;
+  Counter& prepare_failed_requests;
+  Counter& learn_count;
+  Counter& learn_successful_count;
+  Counter& learn_failed_count;
+  Counter& learn_copy_file_bytes;
+  Counter& write_busy_requests;
+  Gauge& role;
+  Gauge& ballot;
+  Gauge& last_committed_decree;
+  Gauge& private_log_size_mb;
+
+ private:
+  Operation operations_[256];
+};
+
+}  // namespace markab::replica

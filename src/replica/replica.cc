@@ -1,0 +1,488 @@
+#include "replica/replica.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "replica/learner.h"
+#include "replica/table_info.h"
+
+namespace markab::replica {
+
+using pacifica::Role;
+
+namespace {
+
+constexpr Duration kTick = std::chrono::milliseconds(20);
+constexpr Duration kMaintenance = std::chrono::seconds(1);
+constexpr Duration kApplyRetry = std::chrono::milliseconds(2);
+
+}  // namespace
+
+struct Replica::Recovery {
+  Ballot ballot = 0;
+  bool trusted = true;
+  std::vector<pacifica::Mutation> suffix;
+};
+
+Replica::Replica(ReplicaHost& host, OpenOptions options)
+    : host_(host),
+      options_(std::move(options)),
+      shard_(host.runtime().shard(options_.shard)),
+      metrics_(host.metrics(), options_.gpid) {}
+
+Replica::~Replica() { MARKAB_ASSERT(closed_ || core_ == nullptr, "a replica is dropped without close()", gpid()); }
+
+void Replica::open(ReplicaHost& host, OpenOptions options, Opened done) {
+  auto replica = std::shared_ptr<Replica>(new Replica(host, std::move(options)));
+  auto recovery = std::make_shared<Recovery>();
+  auto status = std::make_shared<Status>();
+  host.runtime().blocking().run(
+      replica->shard_, [replica, recovery, status] { *status = recover(*replica, *recovery); },
+      [replica, recovery, status, done = std::move(done)] {
+        if (!status->ok()) {
+          done(status->with_context(fmt::format("opening {} in {}", replica->gpid(), replica->dir())));
+          return;
+        }
+        replica->start(std::move(*recovery));
+        done(replica);
+      });
+}
+
+// Store first, then the log above it. What the log knows to be committed is applied while it streams by, so that only
+// the window of uncommitted mutations is ever in memory.
+Status Replica::recover(Replica& replica, Recovery& recovery) {
+  auto& options = replica.options_;
+  auto& files = replica.host_.files();
+  if (auto s = files.create_directories(options.dir + "/data"); !s.ok()) return s;
+  if (auto s = replica.save_table_info(); !s.ok()) return s;
+
+  engine::EngineOptions engine_options;
+  engine_options.gpid = options.gpid;
+  engine_options.dir = options.dir + "/data/rdb";
+  engine_options.partition_count = options.table.partition_count;
+  engine_options.settings = table_settings(options.table);
+  engine_options.now = [&shard = replica.shard_] { return shard.now(); };
+  auto opened = replica.host_.open_engine()(std::move(engine_options));
+  if (!opened) return opened.error();
+  replica.set_engine(std::move(*opened));
+
+  auto& engine = *replica.engine_;
+  Decree applied = engine.store().last_applied();
+  std::map<Decree, pacifica::Mutation> pending;
+  Status failure;
+  auto apply = [&](const pacifica::Mutation& m) {
+    failure = engine.apply(m.decree, *m.payload);
+    if (failure.code() == Errc::kBusy) {
+      failure = engine.store().flush();
+      if (failure.ok()) failure = engine.apply(m.decree, *m.payload);
+    }
+    if (failure.ok()) applied = m.decree;
+  };
+  auto visit = [&](const wal::Record& record) {
+    recovery.ballot = std::max(recovery.ballot, record.ballot);
+    if (record.type == wal::Record::Type::kReign) {
+      pending.erase(pending.upper_bound(record.decree), pending.end());
+      return;
+    }
+    if (record.decree > applied) {
+      pending[record.decree] = {record.ballot, record.decree, record.timestamp_us,
+                                std::make_shared<const std::string>(record.payload)};
+    }
+    while (failure.ok() && !pending.empty() && pending.begin()->first == applied + 1 &&
+           pending.begin()->first <= record.committed) {
+      apply(pending.begin()->second);
+      if (failure.ok()) pending.erase(pending.begin());
+    }
+    replica.last_timestamp_us_ = std::max(replica.last_timestamp_us_, record.timestamp_us);
+  };
+  wal::ReplaySummary summary;
+  auto log = wal::Log::open(*options.disk, replica.shard_, options.dir + "/plog", applied, visit, summary);
+  if (!log) return log.error();
+  if (!failure.ok()) return failure.with_context("applying the log");
+  replica.log_ = std::move(*log);
+
+  recovery.trusted = options.trust_log;
+  if (!summary.damage.ok()) {
+    MARKAB_ERROR("{}: the log is damaged and this replica will learn anew: {}", options.gpid, summary.damage);
+    recovery.trusted = false;
+  }
+  Decree next = applied;
+  for (auto& [decree, mutation] : pending) {
+    if (decree != next + 1) {
+      MARKAB_ERROR("{}: the log has no decree {} although it has {}; this replica will learn anew", options.gpid,
+                   next + 1, decree);
+      recovery.trusted = false;
+      break;
+    }
+    recovery.suffix.push_back(std::move(mutation));
+    next = decree;
+  }
+  if (replica.log_->last_decree() != next) {
+    // The log ends before the store does, or behind a hole: it goes on from what is whole.
+    if (replica.log_->last_decree() < applied) {
+      if (applied > 0 && summary.records > 0) recovery.trusted = false;
+      if (auto s = replica.log_->reset(applied); !s.ok()) return s;
+    }
+  }
+  replica.applied_ = applied;
+  replica.resolver_ = std::make_unique<engine::Resolver>(engine);
+  MARKAB_INFO("{} opened: ballot {}, applied {}, prepared {}, replayed {} records ({} bytes, {} cut)", options.gpid,
+              recovery.ballot, applied, next, summary.records, summary.bytes, summary.cut_bytes);
+  return {};
+}
+
+void Replica::start(Recovery recovery) {
+  auto core_options = host_.tuning().core;
+  core_options.self = host_.self();
+  core_ = std::make_unique<pacifica::ReplicaCore>(core_options);
+  core_->recovered(recovery.ballot, applied_, std::move(recovery.suffix), recovery.trusted);
+  shelf_ = std::make_unique<CheckpointShelf>(host_, options_.gpid, options_.dir + "/learn_source");
+  log_->set_on_durable([this](const Status& status, Decree decree) {
+    if (closed_) return;
+    if (!status.ok()) {
+      fail(status.with_context("the mutation log"));
+      return;
+    }
+    core_->on_durable(decree, now(), actions_);
+    perform();
+    propose_waiting();
+  });
+  on_table_info(options_.table);
+  maintenance_timer_ = shard_.after(kMaintenance, [this] { maintain(); });
+}
+
+void Replica::set_engine(std::shared_ptr<engine::Engine> engine) {
+  engine_now_.store(engine.get(), std::memory_order_release);
+  std::lock_guard lock(engine_mutex_);
+  engine_.swap(engine);
+}
+
+Status Replica::save_table_info() {
+  return host_.files().write_atomic(options_.dir + "/.app-info", table_info_to_json(options_.gpid, options_.table));
+}
+
+// ---- what the server tells -----------------------------------------------------------------------------------------
+
+void Replica::on_membership(const pacifica::Membership& membership) {
+  if (closed_) return;
+  core_->on_membership(membership, now(), actions_);
+  perform();
+  propose_waiting();
+}
+
+void Replica::on_table_info(const TableInfo& table) {
+  bool changed = !(table == options_.table);
+  options_.table = table;
+  auto settings = table_settings(table);
+  if (engine_) engine_->set_settings(settings);
+  validates_hash_.store(settings.validate_partition_hash, std::memory_order_relaxed);
+  partition_version_.store(settings.partition_version, std::memory_order_relaxed);
+  if (!changed || closed_) return;
+  auto self = shared_from_this();
+  auto text = table_info_to_json(options_.gpid, table);
+  host_.runtime().blocking().run(
+      shard_,
+      [self, text] {
+        auto s = self->host_.files().write_atomic(self->dir() + "/.app-info", text);
+        if (!s.ok()) MARKAB_WARN("{}: the table's description could not be saved: {}", self->gpid(), s);
+      },
+      [self] {});
+}
+
+void Replica::on_node_dead(HostPort node) {
+  if (closed_) return;
+  invitations_.erase(node);
+  core_->on_node_dead(node, now(), actions_);
+  perform();
+  propose_waiting();
+}
+
+void Replica::remove_secondary(HostPort node) {
+  if (closed_) return;
+  core_->remove_secondary(node, now(), actions_);
+  perform();
+}
+
+void Replica::step_down(Callback<Errc, Decree> done) {
+  if (closed_ || core_->role() != Role::kPrimary) {
+    done(Errc::kInvalidState, 0);
+    return;
+  }
+  if (step_down_done_) step_down_done_(Errc::kBusy, core_->last_committed());
+  step_down_done_ = std::move(done);
+  handing_over_ = true;
+  core_->step_down(actions_);
+  perform();
+  finish_step_down();
+  hand_over_timer_ = shard_.after(host_.tuning().hand_over_wait, [this] {
+    if (step_down_done_) std::exchange(step_down_done_, nullptr)(Errc::kTimeout, core_->last_committed());
+    refuse_queue(Errc::kInvalidState);
+  });
+}
+
+void Replica::finish_step_down() {
+  if (!step_down_done_ || !in_flight_.empty() || !to_apply_.empty()) return;
+  std::exchange(step_down_done_, nullptr)(Errc::kOk, core_->last_committed());
+}
+
+void Replica::close(Task done) {
+  MARKAB_ASSERT(!closed_, "a replica is closed twice", gpid());
+  closed_ = true;
+  serves_reads_.store(false, std::memory_order_release);
+  serves_backup_reads_.store(false, std::memory_order_release);
+  learner_.reset();
+  tick_timer_.cancel();
+  maintenance_timer_.cancel();
+  apply_retry_.cancel();
+  hand_over_timer_.cancel();
+  {
+    std::lock_guard lock(inbox_mutex_);
+    for (auto& request : inbox_) request.reply_error(Errc::kObjectNotFound);
+    inbox_.clear();
+  }
+  refuse_queue(Errc::kObjectNotFound);
+  if (step_down_done_) std::exchange(step_down_done_, nullptr)(Errc::kInvalidState, core_->last_committed());
+  in_flight_.clear();  // their outcome is unknown: silence
+  for (auto& [token, request] : prepares_) {
+    std::string bytes;
+    encode(pacifica::PrepareAck{Errc::kObjectNotFound, core_->ballot(), 0, 0}, bytes);
+    request.reply(bytes);
+  }
+  prepares_.clear();
+  auto self = shared_from_this();
+  host_.runtime().blocking().run(
+      shard_, [log = std::move(log_)]() mutable { log.reset(); }, [self, done = std::move(done)] { done(); });
+}
+
+void Replica::fail(const Status& why) {
+  if (broken_ || closed_) return;
+  broken_ = true;
+  MARKAB_ERROR("{} is out of service: {}", gpid(), why);
+  core_->fail(actions_);
+  perform();
+  refuse_queue(Errc::kInvalidState);
+  host_.on_broken(*this, why);
+}
+
+// ---- actions of the core -------------------------------------------------------------------------------------------
+
+void Replica::perform() {
+  if (performing_ || closed_) return;  // the outer loop takes what an action adds
+  performing_ = true;
+  for (size_t i = 0; i < actions_.size(); ++i) {
+    auto action = std::move(actions_[i]);
+    std::visit([this](auto& a) { act(a); }, action);
+  }
+  actions_.clear();
+  performing_ = false;
+  if (!to_apply_.empty()) apply_committed();
+  update_gates();
+  schedule_tick();
+}
+
+void Replica::act(pacifica::AppendReign& action) {
+  wal::Record record;
+  record.type = wal::Record::Type::kReign;
+  record.ballot = action.ballot;
+  record.decree = action.keep_up_to;
+  record.committed = core_->last_committed();
+  if (auto s = log_->append(record); !s.ok()) fail(s.with_context("adopting a ballot"));
+}
+
+void Replica::act(pacifica::AppendMutation& action) {
+  const auto& m = action.mutation;
+  last_timestamp_us_ = std::max(last_timestamp_us_, m.timestamp_us);
+  wal::Record record;
+  record.ballot = m.ballot;
+  record.decree = m.decree;
+  record.timestamp_us = m.timestamp_us;
+  record.committed = action.committed;
+  record.payload = *m.payload;
+  if (auto s = log_->append(record); !s.ok()) fail(s.with_context("logging a mutation"));
+}
+
+void Replica::act(pacifica::SendPrepare& action) {
+  thread_local std::string bytes;
+  bytes.clear();
+  encode(action.prepare, bytes);
+  rpc::CallOptions options;
+  options.gpid = gpid();
+  options.timeout = host_.tuning().core.prepare_timeout;
+  host_.network(options_.shard)
+      .call(action.to, rpc::TaskCode::kPrepare, options, bytes,
+            [weak = weak_from_this(), to = action.to, token = action.token](rpc::Reply reply) {
+              auto self = weak.lock();
+              if (!self || self->closed_) return;
+              auto ack = reply.status.ok() ? decode_prepare_ack(reply.result) : Result<pacifica::PrepareAck>(reply.status);
+              if (ack) {
+                if (ack->error != Errc::kOk) self->metrics_.prepare_failed_requests.add();
+                self->core_->on_prepare_ack(to, token, *ack, self->now(), self->actions_);
+              } else {
+                self->metrics_.prepare_failed_requests.add();
+                bool certain = reply.status.code() == Errc::kNetworkFailure && reply.never_sent;
+                self->core_->on_prepare_failed(to, token, certain, self->now(), self->actions_);
+              }
+              self->perform();
+              self->propose_waiting();
+            });
+}
+
+void Replica::act(pacifica::SendAck& action) {
+  auto found = prepares_.find(action.token);
+  if (found == prepares_.end()) return;  // closed meanwhile
+  auto request = std::move(found->second);
+  prepares_.erase(found);
+  thread_local std::string bytes;
+  bytes.clear();
+  encode(action.ack, bytes);
+  request.reply(bytes);
+}
+
+void Replica::act(pacifica::Commit& action) {
+  metrics_.committed_requests.add();
+  to_apply_.push_back(std::move(action.mutation));
+}
+
+void Replica::act(pacifica::Abandon& action) {
+  // Prepared under a reign that ended: whether they will be committed is the next primary's doing, so the clients hear
+  // nothing and see a time-out (spec 04 §4.2).
+  std::erase_if(in_flight_, [&](const InFlight& f) { return f.decree >= action.from; });
+  resolver_->clear();
+}
+
+void Replica::act(pacifica::AskMeta& action) {
+  host_.ask_meta(*this, action, [weak = weak_from_this()](Errc error, pacifica::Membership current) {
+    auto self = weak.lock();
+    if (!self || self->closed_) return;
+    self->core_->on_meta_answer(error, current, self->now(), self->actions_);
+    self->perform();
+    self->propose_waiting();
+  });
+}
+
+void Replica::act(pacifica::RoleChanged& action) {
+  MARKAB_INFO("{} is {} at ballot {} (prepared {}, committed {}, applied {})", gpid(), role_name(action.role),
+              action.ballot, core_->last_prepared(), core_->last_committed(), applied_);
+  hand_over_timer_.cancel();
+  handing_over_ = false;
+  resolver_->clear();
+  if (action.role == Role::kPrimary) {
+    read_gate_ = core_->last_prepared();
+  } else {
+    invitations_.clear();
+    refuse_queue(Errc::kInvalidState);
+    if (step_down_done_) std::exchange(step_down_done_, nullptr)(Errc::kOk, core_->last_committed());
+  }
+  if (action.role != Role::kLearner) learner_.reset();
+  host_.on_role_changed(*this, action.role, action.ballot);
+  metrics_.role.set(static_cast<int64_t>(action.role));
+  metrics_.ballot.set(action.ballot);
+}
+
+void Replica::act(pacifica::LearnerDropped& action) {
+  MARKAB_WARN("{}: {} is no longer a learner here: {}", gpid(), action.node, action.reason);
+  invitations_.erase(action.node);
+}
+
+void Replica::act(pacifica::RelearnNeeded& action) {
+  MARKAB_ERROR("{}: this replica leaves its group and learns anew: {}", gpid(), action.reason);
+}
+
+void Replica::apply_committed() {
+  if (apply_retry_) return;
+  while (!to_apply_.empty()) {
+    const auto& mutation = to_apply_.front();
+    auto status = engine_->apply(mutation.decree, *mutation.payload);
+    if (status.code() == Errc::kBusy) {
+      // RocksDB asks writers to wait. The shard does not block; everything in front of the store keeps its bound.
+      apply_retry_ = shard_.after(kApplyRetry, [this] {
+        apply_retry_.cancel();
+        apply_committed();
+        update_gates();
+        propose_waiting();
+      });
+      return;
+    }
+    if (!status.ok()) {
+      fail(status.with_context(fmt::format("applying decree {}", mutation.decree)));
+      return;
+    }
+    applied_ = mutation.decree;
+    to_apply_.pop_front();
+    resolver_->applied(applied_);
+    answer_committed(applied_);
+  }
+  metrics_.last_committed_decree.set(applied_);
+  finish_step_down();
+}
+
+void Replica::update_gates() {
+  auto role = core_->role();
+  bool in_service = !broken_ && !closed_;
+  serves_reads_.store(in_service && !handing_over_ && core_->reads_allowed() && applied_ >= read_gate_,
+                      std::memory_order_release);
+  serves_backup_reads_.store(in_service && (role == Role::kPrimary || role == Role::kSecondary),
+                             std::memory_order_release);
+}
+
+void Replica::schedule_tick() {
+  if (tick_timer_ || closed_ || core_->idle()) return;
+  tick_timer_ = shard_.after(kTick, [this] { tick(); });
+}
+
+void Replica::tick() {
+  tick_timer_.cancel();
+  core_->on_tick(now(), actions_);
+  perform();
+  propose_waiting();
+  schedule_tick();
+}
+
+// Once a second: idle scan contexts go; when the log has grown, the store is flushed on the pool and the log behind it
+// trimmed.
+void Replica::maintain() {
+  maintenance_timer_ = shard_.after(kMaintenance, [this] { maintain(); });
+  if (!engine_) return;
+  engine_->expire_scanners(now());
+  shelf_->expire(now());
+  metrics_.private_log_size_mb.set(static_cast<int64_t>(log_->bytes() >> 20));
+  const auto& tuning = host_.tuning();
+  if (maintaining_ || log_->bytes() < tuning.flush_after_log_bytes) return;
+  maintaining_ = true;
+  auto self = shared_from_this();
+  auto status = std::make_shared<Status>();
+  host_.runtime().blocking().run(
+      shard_, [engine = engine_, status] { *status = engine->store().flush(); },
+      [self, status] {
+        self->maintaining_ = false;
+        if (self->closed_) return;
+        if (!status->ok()) {
+          self->fail(status->with_context("flushing the store"));
+          return;
+        }
+        if (self->log_->bytes() > self->host_.tuning().keep_log_bytes) self->log_->trim(self->last_durable());
+      });
+}
+
+// ---- prepares from a primary ---------------------------------------------------------------------------------------
+
+void Replica::on_prepare(rpc::Request request) {
+  if (closed_) {
+    std::string bytes;
+    encode(pacifica::PrepareAck{Errc::kObjectNotFound, 0, 0, 0}, bytes);
+    request.reply(bytes);
+    return;
+  }
+  auto prepare = decode_prepare(request.args);
+  if (!prepare) {
+    MARKAB_WARN("{}: {} sent {}", gpid(), request.peer(), prepare.error());
+    request.reply_error(Errc::kInvalidData);
+    return;
+  }
+  auto token = next_token_++;
+  prepares_.emplace(token, std::move(request));
+  core_->on_prepare(prepare->membership.primary, token, *prepare, now(), actions_);
+  perform();
+}
+
+}  // namespace markab::replica

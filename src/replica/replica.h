@@ -1,0 +1,208 @@
+#pragma once
+// One replica of one partition: drives the pure protocol core with the log, the store and the network.
+//
+// Belongs to one shard; its members are called there unless they say otherwise. Other shards see it through reads
+// (reads.h), which use only the atomics and the engine here, and through enqueue_write(). Held by shared_ptr; close()
+// before letting go.
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/resolver.h"
+#include "pacifica/replica_core.h"
+#include "replica/host.h"
+#include "replica/messages.h"
+#include "replica/metrics.h"
+#include "rpc/message.h"
+#include "wal/log.h"
+
+namespace markab::replica {
+
+class Learner;
+class CheckpointShelf;
+
+class Replica : public std::enable_shared_from_this<Replica> {
+ public:
+  struct OpenOptions {
+    Gpid gpid;
+    TableInfo table;
+    std::string dir;       // <data dir>/replica/reps/<app>.<index>.pegasus
+    wal::Disk* disk = nullptr;
+    std::string disk_tag;
+    int shard = 0;
+    // False after an unclean reboot with a log that is not synced on acknowledgement (spec 04 §2.2).
+    bool trust_log = true;
+  };
+  using Opened = Callback<Result<std::shared_ptr<Replica>>>;
+
+  // Opens the store, replays the log, and tells `done` on the replica's shard. The work runs on the blocking pool. Any
+  // thread. Errors name the file.
+  static void open(ReplicaHost& host, OpenOptions options, Opened done);
+  ~Replica();
+
+  // --- any thread --------------------------------------------------------------------------------------------------
+  const Gpid& gpid() const { return options_.gpid; }
+  int shard_index() const { return options_.shard; }
+  io::Shard& shard() const { return shard_; }
+  const std::string& dir() const { return options_.dir; }
+  const std::string& disk_tag() const { return options_.disk_tag; }
+  // For a read that ends within the current task of any shard; nullptr while a learned store is being put in place.
+  engine::Engine* engine() const { return engine_now_.load(std::memory_order_acquire); }
+  // For work on the blocking pool: holds the store open.
+  std::shared_ptr<engine::Engine> hold_engine() const {
+    std::lock_guard lock(engine_mutex_);
+    return engine_;
+  }
+  ReplicaMetrics& metrics() { return metrics_; }
+  // Primary, and everything inherited is applied. The lease is the host's.
+  bool serves_reads() const { return serves_reads_.load(std::memory_order_acquire); }
+  // Primary or secondary: may serve backup reads.
+  bool serves_backup_reads() const { return serves_backup_reads_.load(std::memory_order_acquire); }
+  bool validates_partition_hash() const { return validates_hash_.load(std::memory_order_relaxed); }
+  int32_t partition_version() const { return partition_version_.load(std::memory_order_relaxed); }
+  // Takes a client write; it will be answered, now or after it is committed.
+  void enqueue_write(rpc::Request request);
+
+  // --- the replica's shard -----------------------------------------------------------------------------------------
+  void on_membership(const pacifica::Membership& membership);
+  void on_table_info(const TableInfo& table);
+  void on_node_dead(HostPort node);
+  void remove_secondary(HostPort node);
+  // As primary: invites `node` to learn.
+  void invite_learner(HostPort node);
+  // As the invited: becomes a learner of `message.membership.primary`. The status goes back to the primary.
+  Errc on_add_learner(const AddLearner& message);
+  void on_prepare(rpc::Request request);
+  void on_learn(rpc::Request request);
+  void on_fetch_log(rpc::Request request);
+  void on_fetch_file(rpc::Request request);
+  // Hands the primary role over: refuses new proposals, finishes what is in flight, then tells `done` the commit point.
+  void step_down(Callback<Errc, Decree> done);
+  // Out of service: queued writes are refused, timers and learning end, the log is closed. Then `done`, on the shard.
+  // The store is closed when the last owner lets go.
+  void close(Task done);
+
+  pacifica::Role role() const { return core_->role(); }
+  const pacifica::Membership& membership() const { return core_->membership(); }
+  Ballot ballot() const { return core_->ballot(); }
+  Decree last_committed() const { return core_->last_committed(); }
+  Decree last_prepared() const { return core_->last_prepared(); }
+  Decree last_applied() const { return applied_; }
+  Decree last_durable() const { return engine_ ? engine_->store().last_flushed() : 0; }
+  Decree last_logged() const { return log_->last_decree(); }
+  const TableInfo& table() const { return options_.table; }
+  bool broken() const { return broken_; }
+
+ private:
+  friend class Learner;
+  struct PendingWrite {
+    rpc::Request request;
+    engine::WriteRequest write;
+    engine::WriteResult result;
+  };
+  struct InFlight {
+    Decree decree = 0;
+    std::vector<PendingWrite> writes;
+  };
+  // What opening found; handed from the pool to the shard.
+  struct Recovery;
+
+  Replica(ReplicaHost& host, OpenOptions options);
+  static Status recover(Replica& replica, Recovery& recovery);
+  void start(Recovery recovery);
+
+  // writes (replica_writes.cc)
+  void pump();
+  void propose_waiting();
+  bool propose_one_batch();
+  void fetch_base_values();
+  Errc admit(rpc::Request& request, PendingWrite& out);
+  void refuse_queue(Errc error);
+  void answer(PendingWrite& pending, Decree decree);
+  void answer_committed(Decree decree);
+
+  // the core's actions (replica.cc)
+  void perform();
+  void act(pacifica::AppendReign& action);
+  void act(pacifica::AppendMutation& action);
+  void act(pacifica::SendPrepare& action);
+  void act(pacifica::SendAck& action);
+  void act(pacifica::Commit& action);
+  void act(pacifica::Abandon& action);
+  void act(pacifica::AskMeta& action);
+  void act(pacifica::RoleChanged& action);
+  void act(pacifica::LearnerDropped& action);
+  void act(pacifica::RelearnNeeded& action);
+  void apply_committed();
+  void update_gates();
+  void finish_step_down();
+  void fail(const Status& why);
+  void flush_messages();
+  void schedule_tick();
+  void tick();
+  void maintain();
+  void set_engine(std::shared_ptr<engine::Engine> engine);
+  void answer_learn(rpc::Request& request, const LearnReply& reply);
+  Status save_table_info();
+  Instant now() const { return shard_.now(); }
+
+  ReplicaHost& host_;
+  OpenOptions options_;
+  io::Shard& shard_;
+  ReplicaMetrics metrics_;
+  mutable std::mutex engine_mutex_;  // guards the pointer against hold_engine() of other threads
+  std::shared_ptr<engine::Engine> engine_;
+  std::atomic<engine::Engine*> engine_now_{nullptr};
+  std::shared_ptr<wal::Log> log_;  // shared with reads for learners on the pool
+  std::unique_ptr<pacifica::ReplicaCore> core_;
+  std::unique_ptr<engine::Resolver> resolver_;
+
+  std::atomic<bool> serves_reads_{false};
+  std::atomic<bool> serves_backup_reads_{false};
+  std::atomic<bool> validates_hash_{false};
+  std::atomic<int32_t> partition_version_{-1};
+
+  // Writes from other shards; guarded by inbox_mutex_.
+  std::mutex inbox_mutex_;
+  std::vector<rpc::Request> inbox_;
+  bool pump_posted_ = false;
+
+  std::deque<PendingWrite> queue_;  // admitted, not proposed
+  size_t queue_bytes_ = 0;
+  std::deque<InFlight> in_flight_;  // proposed, not answered
+  bool fetching_ = false;           // base values are being read from disk
+  int64_t last_timestamp_us_ = 0;
+
+  pacifica::Actions actions_;
+  bool performing_ = false;
+  bool flush_posted_ = false;
+  std::deque<pacifica::Mutation> to_apply_;
+  Decree applied_ = 0;
+  Decree read_gate_ = 0;  // applied must reach it before reads are served
+  io::TimerHandle apply_retry_;
+  io::TimerHandle tick_timer_;
+  io::TimerHandle maintenance_timer_;
+  io::TimerHandle hand_over_timer_;
+  bool handing_over_ = false;
+  Callback<Errc, Decree> step_down_done_;
+  bool ask_outstanding_ = false;
+
+  std::unordered_map<uint64_t, rpc::Request> prepares_;  // to be acknowledged, by token
+  uint64_t next_token_ = 1;
+  std::map<HostPort, uint64_t> invitations_;  // learners invited, with their signatures
+  uint64_t next_signature_ = 0;
+  std::unique_ptr<Learner> learner_;
+  std::unique_ptr<CheckpointShelf> shelf_;
+  bool maintaining_ = false;
+  bool broken_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace markab::replica

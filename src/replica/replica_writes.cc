@@ -1,0 +1,244 @@
+// The way of a write through its primary: admission, resolution into effects, proposal, answer.
+
+#include "base/log.h"
+#include "replica/replica.h"
+#include "replica/table_info.h"
+#include "rpc/codec.h"
+
+namespace markab::replica {
+
+using pacifica::Role;
+using rpc::TaskCode;
+
+void Replica::enqueue_write(rpc::Request request) {
+  {
+    std::lock_guard lock(inbox_mutex_);
+    inbox_.push_back(std::move(request));
+    if (pump_posted_) return;  // one hop carries all that arrives until it runs
+    pump_posted_ = true;
+  }
+  shard_.post([self = shared_from_this()] { self->pump(); });
+}
+
+void Replica::pump() {
+  std::vector<rpc::Request> arrived;
+  {
+    std::lock_guard lock(inbox_mutex_);
+    arrived.swap(inbox_);
+    pump_posted_ = false;
+  }
+  for (auto& request : arrived) {
+    if (closed_) {
+      request.reply_error(Errc::kObjectNotFound);
+      continue;
+    }
+    PendingWrite pending;
+    if (auto error = admit(request, pending); error != Errc::kOk) {
+      request.reply_error(error);
+      continue;
+    }
+    queue_bytes_ += request.args.size();
+    pending.request = std::move(request);
+    queue_.push_back(std::move(pending));
+  }
+  if (!closed_) propose_waiting();
+}
+
+// The checks of spec 04 §4.2 that need the replica, in their order; the body is decoded before anything is logged.
+Errc Replica::admit(rpc::Request& request, PendingWrite& out) {
+  const auto& tuning = host_.tuning();
+  if (tuning.max_write_bytes > 0 && request.args.size() > tuning.max_write_bytes &&
+      request.header.code != TaskCode::kDuplicate) {
+    metrics_.write_size_exceed_threshold_requests.add();
+    return Errc::kInvalidData;
+  }
+  if (validates_hash_.load(std::memory_order_relaxed) && request.header.partition_hash != 0) {
+    auto version = partition_version_.load(std::memory_order_relaxed);
+    if (version < 0) return Errc::kSplitting;
+    if ((request.header.partition_hash & static_cast<uint64_t>(version)) !=
+        static_cast<uint64_t>(gpid().partition_index)) {
+      return Errc::kParentPartitionMisused;
+    }
+  }
+  if (core_->role() != Role::kPrimary) return Errc::kInvalidState;
+  if (!host_.lease_valid(now())) return Errc::kInvalidState;
+  if (queue_bytes_ > tuning.max_queued_bytes) {
+    metrics_.write_busy_requests.add();
+    return Errc::kBusy;
+  }
+  Status decoded;
+  switch (request.header.code) {
+    case TaskCode::kPut:
+      decoded = rpc::decode_args(request.args, out.write.emplace<wire::update_request>());
+      break;
+    case TaskCode::kRemove:
+      decoded = rpc::decode_args(request.args, out.write.emplace<engine::RemoveRequest>().key);
+      break;
+    case TaskCode::kMultiPut:
+      decoded = rpc::decode_args(request.args, out.write.emplace<wire::multi_put_request>());
+      break;
+    case TaskCode::kMultiRemove:
+      decoded = rpc::decode_args(request.args, out.write.emplace<wire::multi_remove_request>());
+      break;
+    case TaskCode::kIncr:
+      decoded = rpc::decode_args(request.args, out.write.emplace<wire::incr_request>());
+      break;
+    case TaskCode::kCheckAndSet:
+      decoded = rpc::decode_args(request.args, out.write.emplace<wire::check_and_set_request>());
+      break;
+    case TaskCode::kCheckAndMutate:
+      decoded = rpc::decode_args(request.args, out.write.emplace<wire::check_and_mutate_request>());
+      break;
+    default:
+      return Errc::kHandlerNotFound;
+  }
+  if (!decoded.ok()) {
+    metrics_.corrupt_writes.add();
+    MARKAB_WARN("{}: {} from {} does not parse: {}", gpid(), request.name, request.peer(), decoded);
+    return Errc::kInvalidData;
+  }
+  return Errc::kOk;
+}
+
+void Replica::propose_waiting() {
+  if (closed_ || fetching_) return;
+  // Inherited mutations first (04 S7): new writes wait until they are applied, so that the resolver sees their effects.
+  while (!queue_.empty() && !handing_over_ && core_->role() == Role::kPrimary && applied_ >= read_gate_) {
+    auto error = core_->can_propose();
+    if (error == Errc::kBusy) break;  // the window is full: acknowledgements bring us back
+    if (error != Errc::kOk) {
+      refuse_queue(error);
+      break;
+    }
+    if (!propose_one_batch()) break;
+  }
+  core_->flush(now(), actions_);
+  perform();
+}
+
+// Resolves what waits, up to the bounds of a batch, and proposes it. False: wait for a base value or for room.
+bool Replica::propose_one_batch() {
+  const auto& tuning = host_.tuning();
+  engine::ResolveContext context;
+  context.wall_us = shard_.wall_us();
+  context.timestamp_us = std::max(context.wall_us, last_timestamp_us_ + 1);
+  context.cluster_id = tuning.cluster_id;
+  resolver_->begin(core_->next_decree(), context);
+  std::vector<PendingWrite> batch;
+  bool go_on = true;
+  while (!queue_.empty() && batch.size() < tuning.max_batch_requests &&
+         resolver_->batch_bytes() < tuning.max_batch_bytes) {
+    auto& head = queue_.front();
+    auto outcome = resolver_->add(head.write, head.result);
+    if (outcome == engine::Resolver::Outcome::kDone) {
+      queue_bytes_ -= head.request.args.size();
+      batch.push_back(std::move(head));
+      queue_.pop_front();
+      continue;
+    }
+    go_on = false;
+    if (outcome == engine::Resolver::Outcome::kNeedsDisk) fetch_base_values();
+    break;
+  }
+  auto effects = resolver_->end();
+  if (batch.empty()) return go_on;
+  if (effects.empty()) {
+    // Nothing to log: failed checks and refused arguments. They may rest on effects still in flight, so their answers
+    // wait for the last of those.
+    if (in_flight_.empty()) {
+      for (auto& pending : batch) answer(pending, kNoDecree);
+    } else {
+      auto& last = in_flight_.back().writes;
+      for (auto& pending : batch) last.push_back(std::move(pending));
+    }
+    return go_on;
+  }
+  last_timestamp_us_ = context.timestamp_us;
+  auto payload = std::make_shared<const std::string>(std::move(effects));
+  auto decree = core_->propose(std::move(payload), context.timestamp_us, now(), actions_);
+  in_flight_.push_back({decree, std::move(batch)});
+  return go_on;
+}
+
+void Replica::fetch_base_values() {
+  fetching_ = true;
+  auto self = shared_from_this();
+  auto fetch = std::make_shared<Function<std::shared_ptr<engine::Resolver::Fetched>()>>(
+      [self] { return self->resolver_->fetch(); });
+  auto fetched = std::make_shared<std::shared_ptr<engine::Resolver::Fetched>>();
+  host_.runtime().blocking().run(
+      shard_, [fetch, fetched] { *fetched = (*fetch)(); },
+      [self, fetched] {
+        self->fetching_ = false;
+        if (self->closed_) return;
+        self->resolver_->remember(*fetched);
+        self->propose_waiting();
+      });
+}
+
+void Replica::refuse_queue(Errc error) {
+  for (auto& pending : queue_) pending.request.reply_error(error);
+  queue_.clear();
+  queue_bytes_ = 0;
+}
+
+void Replica::answer_committed(Decree decree) {
+  while (!in_flight_.empty() && in_flight_.front().decree <= decree) {
+    auto flight = std::move(in_flight_.front());
+    in_flight_.pop_front();
+    for (auto& pending : flight.writes) answer(pending, pending.result.has_effects ? flight.decree : kNoDecree);
+  }
+}
+
+void Replica::answer(PendingWrite& pending, Decree decree) {
+  auto& request = pending.request;
+  const auto& result = pending.result;
+  thread_local std::string bytes;
+  bytes.clear();
+  auto fill = [&](auto& response) {
+    response.error = result.error;
+    response.app_id = gpid().app_id;
+    response.partition_index = gpid().partition_index;
+    response.decree = decree;
+    response.server = host_.self_text();
+    rpc::encode_result(response, bytes);
+  };
+  auto fill_check = [&](auto response) {
+    response.check_value_returned = result.check_value_returned;
+    response.check_value_exist = result.check_value_exist;
+    response.check_value.view = result.check_value;
+    fill(response);
+  };
+  switch (request.header.code) {
+    case TaskCode::kMultiRemove: {
+      wire::multi_remove_response response;
+      response.count = result.number;
+      fill(response);
+      break;
+    }
+    case TaskCode::kIncr: {
+      wire::incr_response response;
+      response.new_value = result.number;
+      fill(response);
+      break;
+    }
+    case TaskCode::kCheckAndSet:
+      fill_check(wire::check_and_set_response());
+      break;
+    case TaskCode::kCheckAndMutate:
+      fill_check(wire::check_and_mutate_response());
+      break;
+    default: {
+      wire::update_response response;
+      fill(response);
+    }
+  }
+  const auto& operation = metrics_.operation(request.header.code);
+  if (operation.requests != nullptr) {
+    operation.requests->add();
+    operation.latency_ns->record((now() - request.arrived).count());
+  }
+  request.reply(bytes);
+}
+
+}  // namespace markab::replica

@@ -1,0 +1,521 @@
+#include "replica/server.h"
+
+#include <boost/json.hpp>
+
+#include "base/log.h"
+#include "idl/markab_types.h"
+#include "replica/reads.h"
+#include "replica/table_info.h"
+#include "rpc/codec.h"
+
+namespace markab::replica {
+
+using pacifica::Role;
+using rpc::TaskCode;
+
+namespace {
+
+constexpr const char* kReplicas = "/replica/reps";
+constexpr const char* kNodeFile = "/replica/.markab-node";
+
+std::string reps_dir(const DataDir& disk) { return disk.path + kReplicas; }
+
+}  // namespace
+
+ReplicaServer::ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> networks, io::FileSystem& files,
+                             OpenEngine open_engine, ServerOptions options, MetricRegistry& registry)
+    : runtime_(runtime),
+      control_(runtime.shard(0)),
+      networks_(std::move(networks)),
+      files_(files),
+      open_engine_(std::move(open_engine)),
+      options_(std::move(options)),
+      self_text_(options_.self.to_string()),
+      registry_(registry),
+      entity_(registry.entity("server", "replica_server")),
+      link_(std::make_unique<MetaLink>(control_, *networks_.at(0), options_.meta, *entity_)),
+      routes_(new Routes) {
+  MARKAB_ASSERT(static_cast<int>(networks_.size()) == runtime.shard_count(), "one network per shard");
+  for (size_t i = 0; i < options_.data_dirs.size(); ++i) {
+    disks_.push_back(wal::Disk::make(files_, runtime_.blocking(), options_.log));
+  }
+  const char* names[] = {"inactive_replicas", "learning_replicas", "secondary_replicas", "primary_replicas",
+                         "error_replicas"};
+  for (int i = 0; i < 5; ++i) {
+    entity_->gauge({names[i], "Replicas", "Replicas in that role"}, [this, i] { return role_counts_[i].load(); });
+  }
+  entity_->gauge({"total_replicas", "Replicas", "Open replicas"}, [this] {
+    int64_t total = 0;
+    for (auto& count : role_counts_) total += count.load();
+    return total;
+  });
+}
+
+ReplicaServer::~ReplicaServer() {
+  MARKAB_ASSERT(entries_.empty(), "the replica server is dropped without stop()");
+  delete routes_.load();
+}
+
+int ReplicaServer::shard_of(Gpid gpid) const {
+  return static_cast<int>(std::hash<Gpid>()(gpid) % static_cast<size_t>(runtime_.shard_count()));
+}
+
+// ---- disks ---------------------------------------------------------------------------------------------------------
+
+Status ReplicaServer::prepare_disks() {
+  bool same_boot = true;
+  bool clean = true;
+  for (const auto& disk : options_.data_dirs) {
+    if (auto s = files_.create_directories(reps_dir(disk)); !s.ok()) {
+      return {s.code(), fmt::format("the data directory {} cannot be used: {}; make it writable for this user or change "
+                                    "[replication] data_dirs",
+                                    disk.path, s.message())};
+    }
+    auto path = disk.path + kNodeFile;
+    if (files_.exists(path)) {
+      auto text = files_.read_all(path, 1u << 16);
+      boost::system::error_code error;
+      auto parsed = text ? boost::json::parse(*text, error) : boost::json::value();
+      if (!text || error || !parsed.is_object()) {
+        return {Errc::kInvalidData,
+                fmt::format("{} is damaged; if the directory belongs to cluster {}, remove that file", path,
+                            options_.cluster_name)};
+      }
+      const auto& object = parsed.get_object();
+      auto field = [&](const char* key) -> std::string {
+        const auto* v = object.if_contains(key);
+        return v != nullptr && v->is_string() ? std::string(v->get_string()) : std::string();
+      };
+      if (field("cluster") != options_.cluster_name) {
+        return {Errc::kInvalidParameters,
+                fmt::format("the data directory {} belongs to cluster '{}', this daemon to '{}'; correct [replication] "
+                            "cluster_name or data_dirs",
+                            disk.path, field("cluster"), options_.cluster_name)};
+      }
+      if (field("node") != self_text_) {
+        MARKAB_WARN("the data directory {} was last used by node {}", disk.path, field("node"));
+      }
+      same_boot = same_boot && field("boot_id") == options_.boot_id;
+      clean = clean && field("state") == "closed";
+    }
+    auto mark = boost::json::serialize(boost::json::object{{"cluster", options_.cluster_name},
+                                                           {"node", self_text_},
+                                                           {"boot_id", options_.boot_id},
+                                                           {"state", "open"}});
+    if (auto s = files_.write_atomic(path, mark); !s.ok()) {
+      return {s.code(), fmt::format("the data directory {} cannot be written: {}; make it writable for this user or "
+                                    "change [replication] data_dirs",
+                                    disk.path, s.message())};
+    }
+  }
+  trust_log_ = same_boot || clean || options_.log.sync == wal::LogSync::kAlways;
+  if (!trust_log_) {
+    MARKAB_WARN("the machine rebooted without a clean stop and [replication] log_sync is not 'always': the replicas of "
+                "this node learn anew before they serve");
+  }
+  return {};
+}
+
+// Where a new replica goes: the disk with the fewest replicas of its table, then the fewest of all.
+size_t ReplicaServer::choose_disk(Gpid gpid) const {
+  std::vector<std::pair<int, int>> load(options_.data_dirs.size());
+  for (const auto& [other, entry] : entries_) {
+    load[entry.disk].first += other.app_id == gpid.app_id ? 1 : 0;
+    load[entry.disk].second += 1;
+  }
+  return static_cast<size_t>(std::min_element(load.begin(), load.end()) - load.begin());
+}
+
+// ---- requests ------------------------------------------------------------------------------------------------------
+
+void ReplicaServer::register_handlers(rpc::Dispatcher& dispatcher, rpc::HttpRouter&) {
+  dispatcher.on_partition([this](rpc::Request r) { route(std::move(r)); });
+  dispatcher.on(TaskCode::kPrepare, [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_prepare); });
+  dispatcher.on(TaskCode::kLearn, [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_learn); });
+  dispatcher.on(TaskCode::kFetchLog, [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_fetch_log); });
+  dispatcher.on(TaskCode::kNfsCopy, [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_fetch_file); });
+  dispatcher.on(TaskCode::kLearnAddLearner, [this](rpc::Request r) { on_add_learner(std::move(r)); });
+  dispatcher.on(TaskCode::kConfigProposal, [this](rpc::Request r) { on_proposal(std::move(r)); });
+  dispatcher.on(TaskCode::kStepDown, [this](rpc::Request r) { on_step_down(std::move(r)); });
+}
+
+void ReplicaServer::route(rpc::Request request) {
+  // The snapshot is not freed while a task that could have loaded it runs (publish_routes).
+  const auto* routes = routes_.load(std::memory_order_acquire);
+  auto found = routes->find(request.header.gpid);
+  if (found == routes->end()) {
+    if (request.header.code == TaskCode::kClearScanner && request.is_thft()) return;
+    request.reply_error(Errc::kObjectNotFound);
+    return;
+  }
+  if (rpc::task_kind(request.header.code) == rpc::TaskKind::kWrite) {
+    found->second->enqueue_write(std::move(request));
+    return;
+  }
+  for (int i = 0; i < runtime_.shard_count(); ++i) {
+    auto& shard = runtime_.shard(i);
+    if (!shard.in_thread()) continue;
+    serve_read(*this, found->second, shard, std::move(request));
+    return;
+  }
+  MARKAB_ASSERT(false, "a request is handled outside of the shards");
+}
+
+void ReplicaServer::route_to_owner(rpc::Request request, void (Replica::*handler)(rpc::Request)) {
+  const auto* routes = routes_.load(std::memory_order_acquire);
+  auto found = routes->find(request.header.gpid);
+  if (found == routes->end()) {
+    if (request.header.code == TaskCode::kPrepare) {
+      std::string bytes;
+      encode(pacifica::PrepareAck{Errc::kObjectNotFound, 0, 0, 0}, bytes);
+      request.reply(bytes);
+    } else {
+      request.reply_error(Errc::kObjectNotFound);
+    }
+    return;
+  }
+  const auto& replica = found->second;
+  if (replica->shard().in_thread()) {
+    (*replica.*handler)(std::move(request));
+    return;
+  }
+  auto held = std::make_shared<rpc::Request>(std::move(request));
+  replica->shard().post([replica = found->second, held, handler] { (*replica.*handler)(std::move(*held)); });
+}
+
+// On shard 0. Readers of the old snapshot are tasks that run now; it is freed when every shard has come past.
+void ReplicaServer::publish_routes() {
+  auto* next = new Routes;
+  for (const auto& [gpid, entry] : entries_) {
+    if (entry.state == State::kOpen) next->emplace(gpid, entry.replica);
+  }
+  const auto* old = routes_.exchange(next, std::memory_order_acq_rel);
+  io::after_all_shards(runtime_, control_, [held = std::unique_ptr<const Routes>(old)] {});
+}
+
+void ReplicaServer::on_add_learner(rpc::Request request) {
+  auto message = decode_add_learner(request.args);
+  if (!message) {
+    request.reply_error(Errc::kInvalidData);
+    return;
+  }
+  auto held = std::make_shared<rpc::Request>(std::move(request));
+  control_.post([this, held, message = std::move(*message)] {
+    auto gpid = held->header.gpid;
+    auto learn = [this, held, message, gpid](Errc error) {
+      auto found = entries_.find(gpid);
+      if (error != Errc::kOk || found == entries_.end() || found->second.state != State::kOpen) {
+        held->reply_error(error != Errc::kOk ? error : Errc::kInvalidState);
+        return;
+      }
+      auto replica = found->second.replica;
+      replica->shard().post([replica, held, message] {
+        auto result = replica->on_add_learner(message);
+        if (result == Errc::kOk) {
+          held->reply({});
+        } else {
+          held->reply_error(result);
+        }
+      });
+    };
+    auto found = entries_.find(gpid);
+    if (found != entries_.end()) {
+      if (found->second.state == State::kOpening) {
+        found->second.waiting.push_back(learn);
+      } else {
+        learn(found->second.state == State::kOpen ? Errc::kOk : Errc::kInvalidState);
+      }
+      return;
+    }
+    if (leaving_ || !loaded_) {
+      held->reply_error(Errc::kInvalidState);
+      return;
+    }
+    TableInfo table;
+    table.app_name = message.app_name;
+    table.partition_count = message.partition_count;
+    table.max_replica_count = message.membership.max_replica_count;
+    for (const auto& [key, value] : message.envs) table.envs[key] = value;
+    open_replica(gpid, std::move(table), choose_disk(gpid), learn);
+  });
+}
+
+void ReplicaServer::on_step_down(rpc::Request request) {
+  wire::step_down_request message;
+  if (!rpc::decode_args(request.args, message).ok()) {
+    request.reply_error(Errc::kInvalidData);
+    return;
+  }
+  auto held = std::make_shared<rpc::Request>(std::move(request));
+  control_.post([this, held, message] {
+    auto answer = [held](Errc error, Decree committed) {
+      wire::step_down_response response;
+      response.err = error;
+      response.last_committed_decree = committed;
+      held->reply(rpc::encode_result(response));
+    };
+    auto found = entries_.find(message.pid);
+    if (found == entries_.end() || found->second.state != State::kOpen) return answer(Errc::kObjectNotFound, 0);
+    auto replica = found->second.replica;
+    replica->shard().post([replica, message, answer] {
+      if (replica->ballot() != message.ballot) return answer(Errc::kInvalidVersion, replica->last_committed());
+      replica->step_down(answer);
+    });
+  });
+}
+
+// ---- opening and closing -------------------------------------------------------------------------------------------
+
+void ReplicaServer::start() {
+  control_.post([this] { load_all(); });
+}
+
+void ReplicaServer::load_all() {
+  struct Found {
+    Gpid gpid;
+    TableInfo table;
+    size_t disk;
+  };
+  auto found = std::make_shared<std::vector<Found>>();
+  runtime_.blocking().run(
+      control_,
+      [this, found] {
+        for (size_t disk = 0; disk < options_.data_dirs.size(); ++disk) {
+          auto base = reps_dir(options_.data_dirs[disk]);
+          auto names = files_.list(base);
+          if (!names) {
+            MARKAB_ERROR("the replicas of disk {} are not served: {}", options_.data_dirs[disk].tag, names.error());
+            continue;
+          }
+          for (const auto& name : *names) {
+            auto gpid = parse_replica_dir_name(name);
+            if (!gpid) continue;  // .err, .gar and what else spec 04 §2.5 lists
+            auto dir = base + "/" + name;
+            auto text = files_.read_all(dir + "/.app-info", 16u << 20);
+            auto table = text ? table_info_from_json(*text, *gpid) : Result<TableInfo>(text.error());
+            if (!table) {
+              MARKAB_ERROR("{} is put aside: its .app-info is unusable: {}", dir, table.error());
+              (void)files_.rename(dir, fmt::format("{}.{}.err", dir, control_.wall_us()));
+              continue;
+            }
+            found->push_back({*gpid, std::move(*table), disk});
+          }
+        }
+      },
+      [this, found] {
+        if (stopped_) return;
+        auto open = std::make_shared<size_t>(found->size());
+        auto one_done = [this, open] {
+          if (--*open > 0 || stopped_) return;
+          loaded_ = true;
+          MARKAB_INFO("{} replicas are open; joining the cluster {}", entries_.size(), options_.cluster_name);
+          link_->start([this] { schedule_sync(Duration(0)); }, [] {});
+        };
+        if (found->empty()) {
+          *open = 1;
+          one_done();
+        }
+        for (auto& f : *found) open_replica(f.gpid, std::move(f.table), f.disk, [one_done](Errc) { one_done(); });
+      });
+}
+
+void ReplicaServer::open_replica(Gpid gpid, TableInfo table, size_t disk, Callback<Errc> done) {
+  auto [it, fresh] = entries_.try_emplace(gpid);
+  MARKAB_ASSERT(fresh, "a replica is opened twice", gpid);
+  it->second.disk = disk;
+  it->second.waiting.push_back(std::move(done));
+  Replica::OpenOptions open;
+  open.gpid = gpid;
+  open.table = std::move(table);
+  open.dir = reps_dir(options_.data_dirs[disk]) + "/" + replica_dir_name(gpid);
+  open.disk = disks_[disk].get();
+  open.disk_tag = options_.data_dirs[disk].tag;
+  open.shard = shard_of(gpid);
+  open.trust_log = trust_log_;
+  Replica::open(*this, std::move(open), [this, gpid](Result<std::shared_ptr<Replica>> result) {
+    auto held = std::make_shared<Result<std::shared_ptr<Replica>>>(std::move(result));
+    control_.post([this, gpid, held] { opened(gpid, std::move(*held)); });
+  });
+}
+
+void ReplicaServer::opened(Gpid gpid, Result<std::shared_ptr<Replica>> result) {
+  auto found = entries_.find(gpid);
+  MARKAB_ASSERT(found != entries_.end() && found->second.state == State::kOpening, "an unexpected opening", gpid);
+  auto waiting = std::move(found->second.waiting);
+  if (!result) {
+    MARKAB_ERROR("{}", result.error());
+    auto dir = reps_dir(options_.data_dirs[found->second.disk]) + "/" + replica_dir_name(gpid);
+    entries_.erase(found);
+    // A store that cannot be read is set aside, never deleted before its replacement is whole (spec 04 §2.5).
+    auto code = result.error().code();
+    if (code == Errc::kRdbCorruption || code == Errc::kCorruption || code == Errc::kInvalidData) {
+      auto aside = fmt::format("{}.{}.err", dir, control_.wall_us());
+      runtime_.blocking().run(
+          control_,
+          [this, dir, aside] {
+            if (auto s = files_.rename(dir, aside); !s.ok()) MARKAB_ERROR("{} could not be set aside: {}", dir, s);
+          },
+          [] {});
+    }
+    for (auto& done : waiting) done(code);
+    return;
+  }
+  found->second.state = State::kOpen;
+  found->second.replica = std::move(*result);
+  role_counts_[0].fetch_add(1);
+  publish_routes();
+  if (stopped_) return;
+  for (auto& done : waiting) done(Errc::kOk);
+}
+
+void ReplicaServer::close_replica(Gpid gpid, Task done) {
+  auto found = entries_.find(gpid);
+  MARKAB_ASSERT(found != entries_.end() && found->second.state == State::kOpen, "closing what is not open", gpid);
+  found->second.state = State::kClosing;
+  auto replica = found->second.replica;
+  publish_routes();
+  auto held = std::make_shared<Task>(std::move(done));
+  replica->shard().post([this, replica, gpid, held] {
+    role_counts_[static_cast<int>(replica->role())].fetch_sub(1);
+    replica->close([this, gpid, held] {
+      control_.post([this, gpid, held] {
+        // The routes that held it are freed by the same rule as in publish_routes; then the store closes on the pool.
+        io::after_all_shards(runtime_, control_, [this, gpid, held] {
+          auto last = std::make_shared<std::shared_ptr<Replica>>(std::move(entries_.at(gpid).replica));
+          runtime_.blocking().run(
+              control_, [last] { last->reset(); },
+              [this, gpid, held] {
+                entries_.erase(gpid);
+                (*held)();
+              });
+        });
+      });
+    });
+  });
+}
+
+// Closes a replica and renames its directory, so that it is not loaded again and can be swept later (spec 04 §2.5).
+void ReplicaServer::discard_replica(Gpid gpid, const char* suffix) {
+  auto dir = entries_.at(gpid).replica->dir();
+  close_replica(gpid, [this, dir, suffix] {
+    auto aside = fmt::format("{}.{}.{}", dir, control_.wall_us(), suffix);
+    runtime_.blocking().run(
+        control_,
+        [this, dir, aside] {
+          if (auto s = files_.rename(dir, aside); !s.ok()) MARKAB_ERROR("{} could not be set aside: {}", dir, s);
+        },
+        [] {});
+  });
+}
+
+std::vector<std::shared_ptr<Replica>> ReplicaServer::replicas() const {
+  std::vector<std::shared_ptr<Replica>> out;
+  for (const auto& [gpid, entry] : entries_) {
+    if (entry.state == State::kOpen) out.push_back(entry.replica);
+  }
+  return out;
+}
+
+void ReplicaServer::on_role_changed(Replica& replica, Role role, Ballot) {
+  role_counts_[replica.metrics().role.value()].fetch_sub(1);
+  role_counts_[static_cast<int>(role)].fetch_add(1);
+}
+
+void ReplicaServer::on_broken(Replica& replica, const Status& why) {
+  auto gpid = replica.gpid();
+  control_.post([this, gpid, why] {
+    MARKAB_ERROR("{} is closed and set aside: {}", gpid, why);
+    auto found = entries_.find(gpid);
+    if (found == entries_.end() || found->second.state != State::kOpen || stopped_) return;
+    // A full disk is not damage: the replica stays where it is and is opened again when the server restarts.
+    if (why.code() == Errc::kDiskInsufficient) {
+      close_replica(gpid, [] {});
+    } else {
+      discard_replica(gpid, "err");
+    }
+    schedule_sync(std::chrono::milliseconds(100));
+  });
+}
+
+// ---- leaving -------------------------------------------------------------------------------------------------------
+
+void ReplicaServer::leave(Task done) {
+  leaving_ = true;
+  auto deadline = control_.now() + options_.leave_timeout;
+  ask_to_leave(deadline, std::make_shared<Task>(std::move(done)));
+}
+
+void ReplicaServer::ask_to_leave(Instant deadline, std::shared_ptr<Task> done) {
+  wire::leave_request request;
+  request.node = options_.self;
+  request.start_time = options_.meta.start_time_ms;
+  auto left = std::max(deadline - control_.now(), Duration(std::chrono::milliseconds(1)));
+  link_->call(TaskCode::kLeave, rpc::encode_args(request), left, [this, deadline, done](rpc::Reply reply) {
+    wire::leave_response response;
+    auto status = reply.status;
+    if (status.ok()) status = rpc::decode_result(reply.result, response);
+    bool finished = status.ok() && response.err.code == Errc::kOk && response.remaining_primaries == 0;
+    if (finished || control_.now() >= deadline) {
+      if (!finished) {
+        MARKAB_WARN("leaving without having handed over all primaries ({} left): {}", response.remaining_primaries,
+                    status);
+      }
+      link_->give_up_lease();
+      (*done)();
+      return;
+    }
+    leave_timer_ = control_.after(std::chrono::milliseconds(20), [this, deadline, done] { ask_to_leave(deadline, done); });
+  });
+}
+
+void ReplicaServer::stop(Task done) {
+  MARKAB_ASSERT(!stopped_, "the replica server is stopped twice");
+  stopped_ = true;
+  link_->give_up_lease();
+  link_->stop();
+  sync_timer_.cancel();
+  leave_timer_.cancel();
+  auto finish = std::make_shared<Task>([this, done = std::make_shared<Task>(std::move(done))] {
+    runtime_.blocking().run(
+        control_,
+        [this] {
+          for (const auto& disk : options_.data_dirs) {
+            auto mark = boost::json::serialize(boost::json::object{{"cluster", options_.cluster_name},
+                                                                   {"node", self_text_},
+                                                                   {"boot_id", options_.boot_id},
+                                                                   {"state", "closed"}});
+            if (auto s = files_.write_atomic(disk.path + kNodeFile, mark); !s.ok()) MARKAB_WARN("{}", s);
+          }
+        },
+        [this, done] {
+          // The witness of its own end: nothing is served any more, so nobody need wait for the lease (DESIGN §1.5).
+          wire::report_death_request report;
+          report.node = options_.self;
+          report.start_time = options_.meta.start_time_ms;
+          report.reason = "the daemon stops";
+          link_->call(TaskCode::kReportDeath, rpc::encode_args(report), std::chrono::milliseconds(500),
+                      [done](const rpc::Reply&) { (*done)(); });
+        });
+  });
+  // What is still opening is waited for: openings cannot be taken back.
+  auto close_all = std::make_shared<Function<void()>>();
+  *close_all = [this, finish, close_all] {
+    bool opening = false;
+    std::vector<Gpid> open;
+    for (const auto& [gpid, entry] : entries_) {
+      opening = opening || entry.state != State::kOpen;
+      if (entry.state == State::kOpen) open.push_back(gpid);
+    }
+    for (auto gpid : open) close_replica(gpid, [] {});
+    if (open.empty() && !opening) {
+      auto last = std::move(*finish);
+      control_.post([close_all] { *close_all = nullptr; });
+      last();
+      return;
+    }
+    leave_timer_ = control_.after(std::chrono::milliseconds(5), [close_all] { (*close_all)(); });
+  };
+  (*close_all)();
+}
+
+}  // namespace markab::replica

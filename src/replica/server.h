@@ -1,0 +1,144 @@
+#pragma once
+// The replica server: the replicas of one node, their routing, and the node's dealings with the meta servers.
+//
+// Built on seams only (Runtime, Network, FileSystem, OpenEngine), so that the simulator runs it as it is. Control state
+// lives on shard 0; requests of clients are routed on whatever shard their bytes arrive, by an immutable snapshot that
+// is swapped atomically (DESIGN §1.3).
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/config.h"
+#include "base/metrics.h"
+#include "idl/meta_admin_types.h"
+#include "replica/host.h"
+#include "replica/meta_link.h"
+#include "replica/replica.h"
+#include "rpc/dispatcher.h"
+#include "rpc/http.h"
+#include "wal/log.h"
+
+namespace markab::replica {
+
+struct DataDir {
+  std::string tag;
+  std::string path;
+};
+
+struct ServerOptions {
+  HostPort self;
+  std::string cluster_name;
+  std::vector<DataDir> data_dirs;
+  std::string boot_id;  // of the machine: another one than at the last start means that it rebooted
+  wal::Disk::Options log;
+  MetaLinkOptions meta;
+  Duration config_sync_interval = std::chrono::seconds(30);
+  Duration leave_timeout = std::chrono::seconds(3);
+  ReplicaTuning tuning;
+};
+
+class ReplicaServer final : public ReplicaHost {
+ public:
+  // `networks` holds one way out per shard. All references outlive the server.
+  ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> networks, io::FileSystem& files, OpenEngine open_engine,
+                ServerOptions options, MetricRegistry& registry);
+  ~ReplicaServer() override;
+
+  // Checks the data directories: writable, of this cluster. Blocking; before start(). The sentence names the remedy.
+  Status prepare_disks();
+  // Registers the RPC and HTTP handlers; before the server listens.
+  void register_handlers(rpc::Dispatcher& dispatcher, rpc::HttpRouter& http);
+  // Loads what the disks hold, then joins the cluster. Returns at once; serving goes on by itself. On shard 0.
+  void start();
+  // Leaves gracefully: the meta server moves the primaries away; then `done`, at the latest after leave_timeout. Clients
+  // are then told to look elsewhere. On shard 0.
+  void leave(Task done);
+  // Closes all replicas, marks the disks as cleanly closed and tells the meta server that this node is gone. Then `done`
+  // on shard 0; nothing of the server runs any more.
+  void stop(Task done);
+
+  // ReplicaHost
+  io::Runtime& runtime() override { return runtime_; }
+  rpc::Network& network(int index) override { return *networks_[static_cast<size_t>(index)]; }
+  io::FileSystem& files() override { return files_; }
+  const OpenEngine& open_engine() const override { return open_engine_; }
+  const ReplicaTuning& tuning() const override { return options_.tuning; }
+  HostPort self() const override { return options_.self; }
+  const std::string& self_text() const override { return self_text_; }
+  MetricRegistry& metrics() override { return registry_; }
+  bool lease_valid(Instant now) const override { return link_->lease_valid(now); }
+  void ask_meta(Replica& replica, const pacifica::AskMeta& ask, Callback<Errc, pacifica::Membership> done) override;
+  void on_role_changed(Replica& replica, pacifica::Role role, Ballot ballot) override;
+  void on_broken(Replica& replica, const Status& why) override;
+
+  // The open replicas, in the order of their partitions. On shard 0 (tests, admin commands).
+  std::vector<std::shared_ptr<Replica>> replicas() const;
+  const ServerOptions& options() const { return options_; }
+
+ private:
+  friend class AdminService;
+  using Routes = std::unordered_map<Gpid, std::shared_ptr<Replica>>;
+  enum class State { kOpening, kOpen, kClosing };
+  struct Entry {
+    State state = State::kOpening;
+    std::shared_ptr<Replica> replica;
+    std::vector<Callback<Errc>> waiting;  // until it is open
+    size_t disk = 0;
+  };
+
+  // requests
+  void route(rpc::Request request);
+  void route_to_owner(rpc::Request request, void (Replica::*handler)(rpc::Request));
+  void on_proposal(rpc::Request request);
+  void on_add_learner(rpc::Request request);
+  void on_step_down(rpc::Request request);
+
+  // opening and closing
+  void load_all();
+  void open_replica(Gpid gpid, TableInfo table, size_t disk, Callback<Errc> done);
+  void opened(Gpid gpid, Result<std::shared_ptr<Replica>> result);
+  void close_replica(Gpid gpid, Task done);
+  void discard_replica(Gpid gpid, const char* suffix);
+  void publish_routes();
+  size_t choose_disk(Gpid gpid) const;
+  int shard_of(Gpid gpid) const;
+
+  // the meta server
+  void config_sync();
+  void schedule_sync(Duration delay);
+  void send_sync(std::vector<wire::replica_info> stored);
+  void apply_sync(const wire::configuration_query_by_node_response& response);
+  void apply_membership(const wire::configuration_update_request& told);
+  void report_missing(const wire::configuration_update_request& told);
+  void collect_replicas(Callback<std::vector<wire::replica_info>> done);
+  void ask_to_leave(Instant deadline, std::shared_ptr<Task> done);
+
+  io::Runtime& runtime_;
+  io::Shard& control_;
+  std::vector<rpc::Network*> networks_;
+  io::FileSystem& files_;
+  OpenEngine open_engine_;
+  ServerOptions options_;
+  const std::string self_text_;
+  MetricRegistry& registry_;
+  std::shared_ptr<MetricEntity> entity_;
+  std::unique_ptr<MetaLink> link_;
+  std::vector<std::unique_ptr<wal::Disk>> disks_;
+  bool trust_log_ = true;
+
+  std::map<Gpid, Entry> entries_;  // shard 0
+  std::atomic<const Routes*> routes_;
+  io::TimerHandle sync_timer_;
+  io::TimerHandle leave_timer_;
+  bool syncing_ = false;
+  bool loaded_ = false;
+  bool leaving_ = false;
+  bool stopped_ = false;
+  std::atomic<int64_t> role_counts_[5] = {};
+};
+
+}  // namespace markab::replica
