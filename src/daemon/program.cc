@@ -1,0 +1,108 @@
+#include "daemon/program.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
+#include "base/log.h"
+
+namespace markab::daemon {
+
+Arguments parse_arguments(int argc, char** argv, const char* program, const char* description) {
+  Arguments out;
+  bool version = false;
+  CLI::App app(description, program);
+  app.add_option("--config", out.config_file, "Configuration file (INI)")->check(CLI::ExistingFile);
+  app.add_option("--set", out.overrides, "Set one key, as in replication.log_sync=none; may be repeated")
+      ->type_name("SECTION.KEY=VALUE");
+  app.add_flag("--check-config", out.check_only, "Check the configuration and end");
+  app.add_flag("--version", version, "Print the version and end");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    std::exit(app.exit(e) == 0 ? 0 : 1);
+  }
+  if (version) {
+    std::printf("%s %s\n", program, kVersion);
+    std::exit(0);
+  }
+  return out;
+}
+
+void refuse_to_start(const char* program, const Status& why) {
+  std::fprintf(stderr, "%s: %s\n", program, why.message().empty() ? why.to_string().c_str() : why.message().c_str());
+  log::flush();
+  // Threads may run already; nothing of theirs is worth waiting for.
+  std::_Exit(1);
+}
+
+StopSignal::StopSignal() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+const char* StopSignal::wait() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  int got = 0;
+  while (sigwait(&set, &got) != 0) {
+  }
+  return got == SIGTERM ? "SIGTERM" : "SIGINT";
+}
+
+Result<std::shared_ptr<void>> lock_directory(const std::string& path) {
+  auto file = path + "/LOCK";
+  int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) {
+    return Status(Errc::kFileOperationFailed,
+                  fmt::format("{} cannot be opened: {}; make the directory writable for this user", file,
+                              std::strerror(errno)));
+  }
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    ::close(fd);
+    return Status(Errc::kServiceAlreadyRunning,
+                  fmt::format("the directory {} is in use by another daemon; stop it or give this one its own", path));
+  }
+  return std::shared_ptr<void>(nullptr, [fd](void*) { ::close(fd); });
+}
+
+std::string boot_id() {
+  std::ifstream in("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  in >> id;
+  return id;
+}
+
+void notify_ready() { sd_notify(0, "READY=1"); }
+void notify_stopping() { sd_notify(0, "STOPPING=1"); }
+
+Result<std::vector<HostPort>> parse_nodes(const Config& config, const char* section, const char* name) {
+  std::vector<HostPort> out;
+  for (const auto& text : config.get_list(section, name)) {
+    auto node = HostPort::parse(text);
+    if (!node) return node.error().with_context(fmt::format("[{}] {}", section, name));
+    out.push_back(*node);
+  }
+  if (out.empty()) {
+    return Status(Errc::kInvalidParameters,
+                  fmt::format("[{}] {} is empty; list the meta servers, as in 127.0.0.1:34601", section, name));
+  }
+  return out;
+}
+
+}  // namespace markab::daemon

@@ -1,0 +1,56 @@
+#pragma once
+// What both daemons do alike: arguments, configuration, logging, signals, readiness. Used by main() only, on its thread.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/config.h"
+#include "base/ids.h"
+#include "base/metrics.h"
+#include "base/status.h"
+
+namespace markab::daemon {
+
+inline constexpr const char* kVersion = "0.1.0";
+
+struct Arguments {
+  std::string config_file;
+  std::vector<std::string> overrides;
+  bool check_only = false;
+};
+
+// Parses the command line. Ends the process for --help, --version (status 0) and for wrong arguments (status 1).
+Arguments parse_arguments(int argc, char** argv, const char* program, const char* description);
+
+// Prints "<program>: <sentence>" to standard error and ends the process with status 1.
+[[noreturn]] void refuse_to_start(const char* program, const Status& why);
+
+// SIGTERM and SIGINT, taken by wait() instead of ending the process. Made before any thread is started, so that all
+// threads inherit the mask.
+class StopSignal {
+ public:
+  StopSignal();
+  // Blocks until one arrives; its name.
+  const char* wait();
+};
+
+// Exclusive use of a directory by this process, for as long as it lives; the kernel frees it whatever happens.
+// kServiceAlreadyRunning when another process has it.
+Result<std::shared_ptr<void>> lock_directory(const std::string& path);
+
+// The kernel's id of this boot of the machine.
+std::string boot_id();
+
+// Tells systemd (Type=notify) that the daemon is ready, or stops; nothing without systemd.
+void notify_ready();
+void notify_stopping();
+
+// "127.0.0.1:34601,…" as nodes; the sentence names the key.
+Result<std::vector<HostPort>> parse_nodes(const Config& config, const char* section, const char* name);
+
+// The process's own metrics: CPU time, memory, threads (entity `server`).
+void add_process_metrics(MetricEntity& entity);
+
+}  // namespace markab::daemon

@@ -1,0 +1,199 @@
+// markab-replica: a replica server. Wires the rooms together and waits for a signal.
+
+#include <cstdio>
+#include <future>
+
+#include "base/log.h"
+#include "daemon/config_keys.h"
+#include "daemon/program.h"
+#include "engine/engine.h"
+#include "io/file.h"
+#include "replica/server.h"
+#include "rpc/channel.h"
+#include "rpc/server.h"
+#include "security/negotiation.h"
+
+namespace markab::daemon {
+namespace {
+
+constexpr const char* kProgram = "markab-replica";
+
+Result<std::vector<replica::DataDir>> parse_data_dirs(const Config& config) {
+  std::vector<replica::DataDir> out;
+  for (const auto& item : config.get_list("replication", "data_dirs")) {
+    auto colon = item.find(':');
+    if (colon == std::string::npos || colon == 0 || colon + 1 == item.size()) {
+      return Status(Errc::kInvalidParameters,
+                    fmt::format("[replication] data_dirs: '{}' is not tag:path, as in ssd1:/data1/markab", item));
+    }
+    replica::DataDir dir{item.substr(0, colon), item.substr(colon + 1)};
+    for (const auto& other : out) {
+      if (other.tag == dir.tag || other.path == dir.path) {
+        return Status(Errc::kInvalidParameters,
+                      fmt::format("[replication] data_dirs: '{}' repeats a tag or a path", item));
+      }
+    }
+    out.push_back(std::move(dir));
+  }
+  if (out.empty()) return Status(Errc::kInvalidParameters, "[replication] data_dirs is empty; name at least one tag:path");
+  return out;
+}
+
+Result<replica::ServerOptions> server_options(const Config& config, int64_t start_time_ms) {
+  replica::ServerOptions out;
+  auto get = [&](const char* name) { return config.get_int("replication", name); };
+  auto ms = [&](const char* name) { return Duration(std::chrono::milliseconds(get(name))); };
+  auto self = HostPort::parse(
+      fmt::format("{}:{}", config.get_string("network", "address"), config.get_int("network", "port")));
+  if (!self) return self.error().with_context("[network] address, port");
+  out.self = *self;
+  out.cluster_name = config.get_string("replication", "cluster_name");
+  auto dirs = parse_data_dirs(config);
+  if (!dirs) return dirs.error();
+  out.data_dirs = std::move(*dirs);
+  out.boot_id = boot_id();
+  auto sync = config.get_string("replication", "log_sync");
+  out.log.sync = sync == "always"     ? wal::LogSync::kAlways
+                 : sync == "interval" ? wal::LogSync::kInterval
+                                      : wal::LogSync::kNone;
+  out.log.interval = ms("log_sync_interval_ms");
+  out.log.segment_bytes = static_cast<uint64_t>(get("log_private_file_size_mb")) << 20;
+  auto metas = parse_nodes(config, "meta_server", "server_list");
+  if (!metas) return metas.error();
+  out.meta.metas = std::move(*metas);
+  out.meta.beacon_interval = ms("fd_beacon_interval_ms");
+  out.meta.lease = std::chrono::seconds(get("fd_lease_seconds"));
+  out.meta.start_time_ms = start_time_ms;
+  out.config_sync_interval = ms("config_sync_interval_ms");
+  out.leave_timeout = ms("leave_timeout_ms");
+  out.tuning.max_write_bytes = static_cast<size_t>(get("max_allowed_write_size"));
+  out.tuning.max_queued_bytes = static_cast<size_t>(get("max_queued_write_mb")) << 20;
+  out.tuning.flush_after_log_bytes = static_cast<uint64_t>(get("log_flush_mb")) << 20;
+  out.tuning.keep_log_bytes = static_cast<uint64_t>(get("log_private_reserve_max_size_mb")) << 20;
+  out.tuning.learn_bytes_per_second = static_cast<uint64_t>(get("learn_mb_per_second")) << 20;
+  out.tuning.core.max_uncommitted = static_cast<size_t>(get("write_window"));
+  out.tuning.core.prepare_timeout = ms("prepare_timeout_ms_for_secondaries");
+  out.tuning.core.min_replica_count = static_cast<int32_t>(get("mutation_2pc_min_replica_count"));
+  return out;
+}
+
+rpc::ServerOptions listen_options(const Config& config, HostPort self) {
+  rpc::ServerOptions out;
+  out.listen = self;
+  out.max_frame_bytes = static_cast<size_t>(config.get_int("network", "max_frame_bytes"));
+  out.max_connections_per_ip = static_cast<size_t>(config.get_int("network", "conn_threshold_per_ip"));
+  out.host_port_always = config.get_list("markab", "host_port_always");
+  out.host_port_never = config.get_list("markab", "host_port_never");
+  return out;
+}
+
+// Runs `begin(done)` on shard 0 and waits until it called done.
+void wait_for(io::RealRuntime& runtime, Function<void(Task)> begin) {
+  std::promise<void> finished;
+  runtime.shard(0).post([&] { begin([&] { finished.set_value(); }); });
+  finished.get_future().wait();
+}
+
+int run(int argc, char** argv) {
+  auto arguments = parse_arguments(argc, argv, kProgram, "Markab's replica server");
+  auto config = Config::load(arguments.config_file, replica_keys(), arguments.overrides, ignored_keys());
+  if (!config) refuse_to_start(kProgram, config.error());
+  auto start_time_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                           std::chrono::system_clock::now().time_since_epoch())
+                           .count();
+  auto options = server_options(**config, start_time_ms);
+  if (!options) refuse_to_start(kProgram, options.error());
+  if (arguments.check_only) {
+    std::printf("%s: the configuration is good\n", kProgram);
+    return 0;
+  }
+  StopSignal stop_signal;
+  log::Options log_options;
+  log_options.file = (*config)->get_string("core", "log_file");
+  log_options.level = *log::parse_level((*config)->get_string("core", "logging_start_level"));
+  if (auto s = log::init(log_options); !s.ok()) refuse_to_start(kProgram, s);
+  MARKAB_INFO("{} {} starts as {} of cluster {}", kProgram, kVersion, options->self, options->cluster_name);
+
+  std::vector<std::shared_ptr<void>> locks;
+  for (const auto& dir : options->data_dirs) {
+    if (auto s = io::real_file_system().create_directories(dir.path); !s.ok()) {
+      refuse_to_start(kProgram, {s.code(), fmt::format("{}; make it writable for this user or change [replication] "
+                                                       "data_dirs",
+                                                       s.message())});
+    }
+    auto lock = lock_directory(dir.path);
+    if (!lock) refuse_to_start(kProgram, lock.error());
+    locks.push_back(std::move(*lock));
+  }
+
+  io::RealRuntimeOptions runtime_options;
+  runtime_options.shards = static_cast<int>((*config)->get_int("network", "shards"));
+  runtime_options.blocking_threads = static_cast<int>((*config)->get_int("network", "blocking_threads"));
+  io::RealRuntime runtime(runtime_options);
+  MetricRegistry registry;
+  auto process = registry.entity("server", "server");
+  rpc::add_process_metrics(*process);
+
+  rpc::ChannelOptions channel_options;
+  channel_options.self = options->self;
+  std::vector<std::unique_ptr<rpc::Network>> channels;
+  std::vector<rpc::Network*> networks;
+  for (int i = 0; i < runtime.shard_count(); ++i) {
+    channels.push_back(rpc::make_channels(runtime, i, channel_options));
+    networks.push_back(channels.back().get());
+  }
+  engine::SharedResourceOptions resources;
+  resources.block_cache_bytes = static_cast<uint64_t>((*config)->get_int("engine", "block_cache_mb")) << 20;
+  resources.write_buffer_bytes = static_cast<uint64_t>((*config)->get_int("engine", "write_buffer_mb")) << 20;
+  resources.background_threads = static_cast<int>((*config)->get_int("engine", "background_threads"));
+  auto shared = engine::make_shared_resources(resources);
+  auto open_engine = [shared](engine::EngineOptions o) { return engine::Engine::open(*shared, std::move(o)); };
+
+  auto self = options->self;
+  auto linger = std::chrono::milliseconds((*config)->get_int("replication", "linger_ms"));
+  auto identity = rpc::DaemonIdentity{options->cluster_name, "replica", self.host(), self.port};
+  auto server = std::make_unique<replica::ReplicaServer>(runtime, networks, io::real_file_system(), open_engine,
+                                                         std::move(*options), registry);
+  if (auto s = server->prepare_disks(); !s.ok()) refuse_to_start(kProgram, s);
+  rpc::Dispatcher dispatcher;
+  rpc::HttpRouter http;
+  rpc::add_standard_paths(http, identity, **config, registry, [&runtime] { return runtime.shard(0).wall_us(); });
+  security::serve_negotiation(dispatcher);
+  server->register_handlers(dispatcher, http);
+  auto listening = rpc::Server::start(runtime, listen_options(**config, self), dispatcher, http, registry);
+  if (!listening) refuse_to_start(kProgram, listening.error());
+  server->start();
+  notify_ready();
+
+  auto* signal = stop_signal.wait();
+  MARKAB_INFO("{}: handing over and stopping", signal);
+  notify_stopping();
+  bool led = false;
+  wait_for(runtime, [&](Task done) {
+    led = server->has_primaries();
+    server->leave(std::move(done));
+  });
+  // Clients that still ask here are told to look elsewhere before the connections close (spec 01 §12.3).
+  if (led) {
+    std::promise<void> lingered;
+    io::TimerHandle timer;
+    runtime.shard(0).post([&] { timer = runtime.shard(0).after(linger, [&] { lingered.set_value(); }); });
+    lingered.get_future().wait();
+    runtime.run_and_wait(0, [&] { timer.cancel(); });
+  }
+  (*listening)->stop_accepting();
+  wait_for(runtime, [&](Task done) { server->stop(std::move(done)); });
+  (*listening)->stop(std::chrono::milliseconds(300));
+  listening->reset();
+  runtime.stop();
+  channels.clear();
+  server.reset();
+  MARKAB_INFO("{} ends", kProgram);
+  log::flush();
+  return 0;
+}
+
+}  // namespace
+}  // namespace markab::daemon
+
+int main(int argc, char** argv) { return markab::daemon::run(argc, argv); }
