@@ -1,0 +1,54 @@
+#include "wal/log.h"
+
+#include "wal/log_core.h"
+
+namespace markab::wal {
+namespace {
+
+class LogImpl final : public Log {
+ public:
+  explicit LogImpl(std::shared_ptr<LogCore> core) : core_(std::move(core)) {}
+  ~LogImpl() override { core_->close(); }
+
+  void set_on_durable(OnDurable callback) override { core_->set_on_durable(std::move(callback)); }
+  Status append(const Record& record) override { return core_->append(record); }
+  uint64_t appended_records() const override { return core_->appended(); }
+  uint64_t durable_records() const override { return core_->durable(); }
+  Decree last_decree() const override { return core_->last_decree(); }
+  Decree trimmed() const override { return core_->trimmed(); }
+  void trim(Decree decree) override { core_->trim(decree); }
+  Status reset(Decree decree) override { return core_->reset(decree); }
+  uint64_t bytes() const override { return core_->bytes(); }
+  Result<std::vector<std::pair<Record, std::string>>> read(Decree from, size_t max_bytes) override {
+    return core_->read(from, max_bytes);
+  }
+
+ private:
+  const std::shared_ptr<LogCore> core_;
+};
+
+// The directory and its entry in the parent.
+Status make_directory(io::FileSystem& files, const std::string& dir) {
+  if (files.exists(dir)) return {};
+  if (auto s = files.create_directories(dir); !s.ok()) return s;
+  auto slash = dir.find_last_of('/');
+  return files.sync_directory(
+      slash == std::string::npos ? "." : dir.substr(0, std::max<size_t>(slash, 1)));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Log>> Log::open(Disk& disk, io::Shard& shard, const std::string& dir,
+                                       Decree after, const Function<void(const Record&)>& visit,
+                                       ReplaySummary& summary) {
+  auto& impl = static_cast<DiskImpl&>(disk);  // Disk::make() is the only maker
+  if (auto s = make_directory(disk.files(), dir); !s.ok()) return s;
+  auto replayed = replay(disk.files(), dir, after, visit, summary);
+  if (!replayed) return replayed.error();
+  auto core = std::make_shared<LogCore>(impl, shard, dir);
+  if (auto s = core->start(std::move(*replayed), summary.damage, after); !s.ok()) return s;
+  summary.last_decree = core->last_decree();
+  return std::unique_ptr<Log>(new LogImpl(std::move(core)));
+}
+
+}  // namespace markab::wal
