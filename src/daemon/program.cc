@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "base/log.h"
+#include "rpc/version.h"
 
 namespace markab::daemon {
 
@@ -32,7 +33,7 @@ Arguments parse_arguments(int argc, char** argv, const char* program, const char
     std::exit(app.exit(e) == 0 ? 0 : 1);
   }
   if (version) {
-    std::printf("%s %s\n", program, kVersion);
+    std::printf("%s %s\n", program, rpc::kVersion);
     std::exit(0);
   }
   return out;

@@ -8,12 +8,9 @@
 
 #include "base/config.h"
 #include "base/ids.h"
-#include "base/metrics.h"
 #include "base/status.h"
 
 namespace markab::daemon {
-
-inline constexpr const char* kVersion = "0.1.0";
 
 struct Arguments {
   std::string config_file;
@@ -49,8 +46,5 @@ void notify_stopping();
 
 // "127.0.0.1:34601,…" as nodes; the sentence names the key.
 Result<std::vector<HostPort>> parse_nodes(const Config& config, const char* section, const char* name);
-
-// The process's own metrics: CPU time, memory, threads (entity `server`).
-void add_process_metrics(MetricEntity& entity);
 
 }  // namespace markab::daemon

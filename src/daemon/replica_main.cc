@@ -8,9 +8,13 @@
 #include "daemon/program.h"
 #include "engine/engine.h"
 #include "io/file.h"
+#include "replica/admin.h"
 #include "replica/server.h"
 #include "rpc/channel.h"
+#include "rpc/process_metrics.h"
+#include "rpc/remote_command.h"
 #include "rpc/server.h"
+#include "rpc/version.h"
 #include "security/negotiation.h"
 
 namespace markab::daemon {
@@ -112,7 +116,7 @@ int run(int argc, char** argv) {
   log_options.file = (*config)->get_string("core", "log_file");
   log_options.level = *log::parse_level((*config)->get_string("core", "logging_start_level"));
   if (auto s = log::init(log_options); !s.ok()) refuse_to_start(kProgram, s);
-  MARKAB_INFO("{} {} starts as {} of cluster {}", kProgram, kVersion, options->self, options->cluster_name);
+  MARKAB_INFO("{} {} starts as {} of cluster {}", kProgram, rpc::kVersion, options->self, options->cluster_name);
 
   std::vector<std::shared_ptr<void>> locks;
   for (const auto& dir : options->data_dirs) {
@@ -131,8 +135,7 @@ int run(int argc, char** argv) {
   runtime_options.blocking_threads = static_cast<int>((*config)->get_int("network", "blocking_threads"));
   io::RealRuntime runtime(runtime_options);
   MetricRegistry registry;
-  auto process = registry.entity("server", "server");
-  rpc::add_process_metrics(*process);
+  auto process = rpc::process_metrics(registry);
 
   rpc::ChannelOptions channel_options;
   channel_options.self = options->self;
@@ -160,6 +163,11 @@ int run(int argc, char** argv) {
   rpc::add_standard_paths(http, identity, **config, registry, [&runtime] { return runtime.shard(0).wall_us(); });
   security::serve_negotiation(dispatcher);
   server->register_handlers(dispatcher, http);
+  rpc::RemoteCommands commands;
+  rpc::add_standard_commands(commands, "replica", **config, registry, runtime.shard(0));
+  replica::AdminService admin(*server);
+  admin.register_handlers(dispatcher, commands, http);
+  commands.serve(dispatcher);
   auto listening = rpc::Server::start(runtime, listen_options(**config, self), dispatcher, http, registry);
   if (!listening) refuse_to_start(kProgram, listening.error());
   server->start();

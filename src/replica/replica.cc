@@ -172,7 +172,10 @@ void Replica::on_membership(const pacifica::Membership& membership) {
 
 void Replica::on_table_info(const TableInfo& table) {
   bool changed = !(table == options_.table);
-  options_.table = table;
+  if (changed) {
+    std::lock_guard lock(engine_mutex_);
+    options_.table = table;
+  }
   auto settings = table_settings(table);
   if (engine_) engine_->set_settings(settings);
   validates_hash_.store(settings.validate_partition_hash, std::memory_order_relaxed);
@@ -446,8 +449,11 @@ void Replica::maintain() {
   engine_->expire_scanners(now());
   shelf_->expire(now());
   metrics_.private_log_size_mb.set(static_cast<int64_t>(log_->bytes() >> 20));
-  const auto& tuning = host_.tuning();
-  if (maintaining_ || log_->bytes() < tuning.flush_after_log_bytes) return;
+  if (log_->bytes() >= host_.tuning().flush_after_log_bytes) flush_store();
+}
+
+void Replica::flush_store() {
+  if (maintaining_ || closed_ || !engine_) return;
   maintaining_ = true;
   auto self = shared_from_this();
   auto status = std::make_shared<Status>();

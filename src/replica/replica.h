@@ -61,6 +61,11 @@ class Replica : public std::enable_shared_from_this<Replica> {
     return engine_;
   }
   ReplicaMetrics& metrics() { return metrics_; }
+  // What the meta server told last about the table.
+  TableInfo table_now() const {
+    std::lock_guard lock(engine_mutex_);
+    return options_.table;
+  }
   // Primary, and everything inherited is applied. The lease is the host's.
   bool serves_reads() const { return serves_reads_.load(std::memory_order_acquire); }
   // Primary or secondary: may serve backup reads.
@@ -97,7 +102,10 @@ class Replica : public std::enable_shared_from_this<Replica> {
   Decree last_applied() const { return applied_; }
   Decree last_durable() const { return engine_ ? engine_->store().last_flushed() : 0; }
   Decree last_logged() const { return log_->last_decree(); }
+  Decree trimmed() const { return log_->trimmed(); }
   const TableInfo& table() const { return options_.table; }
+  // Makes what is applied durable, on the blocking pool; the log behind it may then be trimmed.
+  void flush_store();
   bool broken() const { return broken_; }
 
  private:
@@ -157,7 +165,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   OpenOptions options_;
   io::Shard& shard_;
   ReplicaMetrics metrics_;
-  mutable std::mutex engine_mutex_;  // guards the pointer against hold_engine() of other threads
+  mutable std::mutex engine_mutex_;  // guards engine_ and options_.table against readers on other threads
   std::shared_ptr<engine::Engine> engine_;
   std::atomic<engine::Engine*> engine_now_{nullptr};
   std::shared_ptr<wal::Log> log_;  // shared with reads for learners on the pool

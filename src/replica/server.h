@@ -78,6 +78,10 @@ class ReplicaServer final : public ReplicaHost {
   // The open replicas, in the order of their partitions. On shard 0 (tests, admin commands).
   std::vector<std::shared_ptr<Replica>> replicas() const;
   const ServerOptions& options() const { return options_; }
+  // Any thread.
+  bool has_primaries() const { return role_counts_[static_cast<int>(pacifica::Role::kPrimary)].load() > 0; }
+  // What this node knows of the replica's table, in the wire's form.
+  wire::app_info app_info_of(const Replica& replica) const;
 
  private:
   friend class AdminService;

@@ -253,14 +253,25 @@ void ReplicaServer::on_proposal(rpc::Request request) {
   });
 }
 
+wire::app_info ReplicaServer::app_info_of(const Replica& replica) const {
+  auto table = replica.table_now();
+  wire::app_info info;
+  info.status = wire::app_status::AS_AVAILABLE;
+  info.app_type = "pegasus";
+  info.app_id = replica.gpid().app_id;
+  info.app_name = table.app_name;
+  info.partition_count = table.partition_count;
+  info.max_replica_count = table.max_replica_count;
+  info.envs = std::move(table.envs);
+  info.is_stateful = true;
+  return info;
+}
+
 // ---- changes that a replica asks for -------------------------------------------------------------------------------
 
 void ReplicaServer::ask_meta(Replica& replica, const pacifica::AskMeta& ask, Callback<Errc, Membership> done) {
   wire::configuration_update_request request;
-  request.info.app_id = replica.gpid().app_id;
-  request.info.app_name = replica.table().app_name;
-  request.info.partition_count = replica.table().partition_count;
-  request.info.max_replica_count = replica.table().max_replica_count;
+  request.info = app_info_of(replica);
   request.config = to_wire(replica.gpid(), ask.wanted, replica.last_committed());
   request.node = ask.node;
   switch (ask.kind) {
