@@ -1,19 +1,20 @@
 #pragma once
-// Turns client writes into effects on the primary, before they are logged: plain puts and deletes with computed expiry
-// and timetag, serialised as a RocksDB WriteBatch (DESIGN §1.1). Sees the effects still in flight through a bounded
-// overlay, so that atomic operations on one row need not wait for each other.
+// Turns client writes into effects on the primary, before they are logged: plain puts and deletes
+// with computed expiry and timetag, serialised as a RocksDB WriteBatch (DESIGN §1.1; effects.h).
+// Sees the effects still in flight through a bounded overlay, so that atomic operations on one row
+// need not wait for each other.
 //
-// Owned by one replica, used on its shard only. Nothing here blocks: a base value that is not in memory makes resolve()
-// answer kNeedsDisk with the keys to be fetched.
+// Owned by one replica, used on its shard only. Nothing here blocks: a base value that is not in
+// memory makes add() answer kNeedsDisk, and the caller fetches it on the blocking pool.
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
-#include <vector>
 
 #include "base/ids.h"
+#include "base/status.h"
 #include "engine/engine.h"
 #include "idl/rrdb_types.h"
 
@@ -23,52 +24,62 @@ struct RemoveRequest {
   wire::blob key;
 };
 // One client write; its blobs view the request's bytes, which the caller keeps until the answer.
-using WriteRequest =
-    std::variant<wire::update_request, RemoveRequest, wire::multi_put_request, wire::multi_remove_request,
-                 wire::incr_request, wire::check_and_set_request, wire::check_and_mutate_request>;
+using WriteRequest = std::variant<wire::update_request, RemoveRequest, wire::multi_put_request,
+                                  wire::multi_remove_request, wire::incr_request,
+                                  wire::check_and_set_request, wire::check_and_mutate_request>;
 
 // What the client will be told once the effects are committed. Owns its bytes.
 struct WriteResult {
-  int32_t error = 0;       // spec 02 §2, storage result
-  bool has_effects = false;  // false: nothing was added to the batch (a failed check, an invalid argument)
-  int64_t number = 0;      // incr: the new value; multi_remove: the count
+  int32_t error = 0;  // spec 02 §2, storage result
+  bool has_effects =
+      false;  // false: nothing was added to the batch (a failed check, an invalid argument)
+  int64_t number = 0;  // incr: the new value; multi_remove: the count
   bool check_value_returned = false;
   bool check_value_exist = false;
   std::string check_value;
 };
 
 struct ResolveContext {
-  int64_t wall_us = 0;        // the primary's clock: expiry and default TTL are computed from it, once
-  int64_t timestamp_us = 0;   // the mutation's, strictly rising per replica
-  uint8_t cluster_id = 0;     // 0..127
+  int64_t wall_us = 0;  // the primary's clock: expiry and default TTL are computed from it, once
+  int64_t timestamp_us = 0;  // the mutation's, strictly rising per replica
+  uint8_t cluster_id = 0;    // 0..127
 };
 
 class Resolver {
  public:
-  static constexpr size_t kMaxOverlayBytes = 64u << 20;  // reached: resolve() answers kBusy
+  // Effects in flight and not yet applied. Reached: add() answers kBusy.
+  static constexpr size_t kMaxOverlayBytes = 64u << 20;
 
+  // `engine` outlives the resolver.
   explicit Resolver(const Engine& engine);
   ~Resolver();
 
-  // Starts the batch of `decree`. Precondition: decree is above all that were begun before and not yet dropped.
+  // Starts the batch of `decree`. Precondition: decree is above all that were begun before and not
+  // yet dropped.
   void begin(Decree decree, const ResolveContext& context);
   enum class Outcome { kDone, kNeedsDisk, kBusy };
-  // Adds one request to the batch. kNeedsDisk: nothing was added; fetch(…) on the blocking pool, then call it again.
+  // Adds one request to the batch. kNeedsDisk: nothing was added; fetch what is wanted() on the
+  // blocking pool, remember() it, and call add() again, in this batch or a later one.
   Outcome add(const WriteRequest& request, WriteResult& result);
-  // Reads what the last kNeedsDisk asked for. Blocking; any thread, while the owner waits. Then hand it to
-  // remember() on the shard; it stays until the next successful add().
-  struct Fetched;
-  std::shared_ptr<Fetched> fetch() const;
-  void remember(std::shared_ptr<Fetched> fetched);
-  // Ends the batch: the serialised effects, or empty when no request had any (then no decree is used up). The effects
-  // are visible to later batches until applied().
-  std::string end();
+  // Ends the batch: the serialised effects, or null when no request had any (then no decree is used
+  // up). The effects are visible to later batches until applied().
+  std::shared_ptr<const std::string> end();
   // Bytes gathered in the current batch.
   size_t batch_bytes() const;
 
+  // A base value on its way from the disk.
+  struct Fetched;
+  // What the last kNeedsDisk asked for. Between this and remember() the caller adds nothing.
+  std::shared_ptr<Fetched> wanted() const;
+  // Reads it. Blocking; any thread; touches the store only.
+  static void fetch(const Engine& engine, Fetched& fetched);
+  // It serves the next add(); ignored when clear() came between.
+  void remember(std::shared_ptr<Fetched> fetched);
+
   // The store now holds everything up to `decree`.
   void applied(Decree decree);
-  // The primary role ended, or the batches above were dropped: forget everything in flight.
+  // The primary role ended, or the batches above were dropped: forget everything in flight. Not
+  // within a batch.
   void clear();
 
  private:
@@ -76,7 +87,7 @@ class Resolver {
   std::unique_ptr<Impl> impl_;
 };
 
-// Whether the key of a request is well-formed and which hash its row has (spec 02 §3); false: malformed.
+// Which hash the row of a request has (spec 02 §3); false when its key is malformed.
 bool row_hash(const WriteRequest& request, uint64_t& hash);
 
 }  // namespace markab::engine

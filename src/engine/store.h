@@ -1,52 +1,73 @@
 #pragma once
-// The seam under the engine: an ordered store with two column families, atomic batches and a decree that becomes durable
-// together with the data. Filled by RocksDB (rocks_store.h) and, in the simulator, by an ordered map of the same crash
-// behaviour (map_store.h): a crash keeps what a flush had made durable and nothing else.
+// The seam under the engine: an ordered store with two column families, atomic batches and a decree
+// that becomes durable together with the data. Filled by RocksDB (rocks_store.h) and, in the
+// simulator, by an ordered map of the same crash behaviour (map_store.h): a crash keeps what a
+// flush had made durable and nothing else.
 //
-// Reads from any thread; write/flush/close from the owner's shard or the blocking pool, one at a time.
+// Reads from any thread; write, flush, checkpoint and close from the owner's shard or the blocking
+// pool, writes one at a time.
 
 #include <rocksdb/iterator.h>
 #include <rocksdb/slice.h>
-#include <rocksdb/write_batch.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/ids.h"
 #include "base/status.h"
 
 namespace markab::engine {
 
+// Names on disk, shared with Pegasus (spec 02 §14).
+inline constexpr char kMetaFamilyName[] = "pegasus_meta_cf";
+inline constexpr char kMetaDataVersion[] = "pegasus_data_version";
+inline constexpr char kMetaLastFlushedDecree[] = "pegasus_last_flushed_decree";
+inline constexpr char kMetaLastManualCompactMs[] = "pegasus_last_manual_compact_finish_time";
+inline constexpr char kMetaUsageScenario[] = "rocksdb.usage_scenario";
+
 enum class Lookup { kFound, kNotFound, kNeedsDisk, kError };
 
-// Bytes of a value that stay where the store has them until reset (RocksDB's PinnableSlice, or an own copy).
-class PinnedValue;
-
 struct ReadFrom {
-  bool memory_only = false;  // kBlockCacheTier: kNeedsDisk instead of a disk read
+  bool memory_only =
+      false;  // kNeedsDisk, or an iterator of status Incomplete, instead of a disk read
+  bool fill_cache = true;  // keep what a disk read brought in
 };
 
 class Store {
  public:
   virtual ~Store() = default;
-  virtual Lookup get(std::string_view key, ReadFrom from, rocksdb::PinnableSlice& value, Status& error) = 0;
-  // A consistent view; kNeedsDisk shows as an invalid iterator with status Incomplete when memory_only. `upper_bound`
-  // must outlive the iterator; empty: none. `within_prefix` confines to the hash key of the seek key.
-  virtual std::unique_ptr<rocksdb::Iterator> iterate(ReadFrom from, const rocksdb::Slice* lower_bound,
-                                                     const rocksdb::Slice* upper_bound, bool total_order) = 0;
-  // Applies a batch of effects and the decree in one step, without a log of its own. kBusy when writes are stalled
-  // (never blocks), kRdbCorruption, kDiskInsufficient, kDiskIoError.
+
+  // Pins the value in `value`; `error` is set with kError only.
+  virtual Lookup get(std::string_view key, ReadFrom from, rocksdb::PinnableSlice& value,
+                     Status& error) const = 0;
+  // A consistent view of [lower, upper); a bound that is null is none, one that is given must
+  // outlive the iterator. `one_hash_key` promises that every key in the bounds has the same hash
+  // key as the key of each seek: then filters may skip files.
+  virtual std::unique_ptr<rocksdb::Iterator> iterate(ReadFrom from, const rocksdb::Slice* lower,
+                                                     const rocksdb::Slice* upper,
+                                                     bool one_hash_key) const = 0;
+  // The error behind an iterator that stopped, in our words.
+  virtual Status status_of(const rocksdb::Iterator& iterator) const = 0;
+
+  // Applies effects (effects.h) and the decree in one step, without a log of its own; empty effects
+  // carry the decree alone. kBusy when writes are stalled (never blocks, nothing was applied),
+  // kInvalidData for bytes that are no effects (nothing was applied), kRdbCorruption,
+  // kDiskInsufficient, kDiskIoError.
   virtual Status write(Decree decree, std::string_view effects) = 0;
+  // Any thread.
   virtual Decree last_applied() const = 0;
-  // The decree contained in durable files. Any thread.
+  // The decree contained in durable files. Any thread; never touches a disk.
   virtual Decree last_flushed() const = 0;
+  // Which value encoding the store has (value_codec.h). Any thread.
+  virtual uint32_t data_version() const = 0;
+
   // Makes everything applied durable. Blocking.
   virtual Status flush() = 0;
-  // Writes a checkpoint (hard links where possible) into `dir`, which must not exist, and returns its decree. Blocking.
+  // Writes what is durable (flush() first for all that is applied) into `dir`, which must not
+  // exist, by hard links where possible, and returns the decree it holds. Blocking.
   virtual Result<Decree> checkpoint(const std::string& dir) = 0;
-  // Names and sizes of what a checkpoint directory holds are the caller's business (io::FileSystem).
 };
 
 }  // namespace markab::engine

@@ -142,7 +142,7 @@ bool Replica::propose_one_batch() {
   }
   auto effects = resolver_->end();
   if (batch.empty()) return go_on;
-  if (effects.empty()) {
+  if (effects == nullptr) {
     // Nothing to log: failed checks and refused arguments. They may rest on effects still in flight, so their answers
     // wait for the last of those.
     if (in_flight_.empty()) {
@@ -154,8 +154,7 @@ bool Replica::propose_one_batch() {
     return go_on;
   }
   last_timestamp_us_ = context.timestamp_us;
-  auto payload = std::make_shared<const std::string>(std::move(effects));
-  auto decree = core_->propose(std::move(payload), context.timestamp_us, now(), actions_);
+  auto decree = core_->propose(std::move(effects), context.timestamp_us, now(), actions_);
   in_flight_.push_back({decree, std::move(batch)});
   return go_on;
 }
@@ -163,15 +162,14 @@ bool Replica::propose_one_batch() {
 void Replica::fetch_base_values() {
   fetching_ = true;
   auto self = shared_from_this();
-  auto fetch = std::make_shared<Function<std::shared_ptr<engine::Resolver::Fetched>()>>(
-      [self] { return self->resolver_->fetch(); });
-  auto fetched = std::make_shared<std::shared_ptr<engine::Resolver::Fetched>>();
+  // The fetch touches the store only, which it holds: the resolver may go away meanwhile.
+  auto wanted = resolver_->wanted();
   host_.runtime().blocking().run(
-      shard_, [fetch, fetched] { *fetched = (*fetch)(); },
-      [self, fetched] {
+      shard_, [engine = hold_engine(), wanted] { engine::Resolver::fetch(*engine, *wanted); },
+      [self, wanted] {
         self->fetching_ = false;
         if (self->closed_) return;
-        self->resolver_->remember(*fetched);
+        if (self->resolver_) self->resolver_->remember(wanted);
         self->propose_waiting();
       });
 }

@@ -1,0 +1,344 @@
+#include "engine/rocks_store.h"
+
+#include <rocksdb/listener.h>
+#include <rocksdb/utilities/checkpoint.h>
+#include <rocksdb/write_batch.h>
+
+#include <charconv>
+
+#include "base/assert.h"
+#include "base/escape.h"
+#include "base/log.h"
+#include "engine/effects.h"
+#include "engine/rocks_options.h"
+#include "engine/value_codec.h"
+#include "io/file.h"
+
+namespace markab::engine {
+
+namespace {
+
+// A shard must not be held up by a heap of tombstones: after this many the read goes on in the
+// blocking pool.
+constexpr uint64_t kMaxTombstonesFromMemory = 2000;
+// The batch of one huge write is not kept for ever.
+constexpr size_t kMaxKeptBatchBytes = 1u << 20;
+// For CreateCheckpoint: take what is durable, flush nothing.
+constexpr uint64_t kNeverFlush = UINT64_MAX;
+
+rocksdb::ReadOptions point_options(bool memory_only, bool fill_cache) {
+  rocksdb::ReadOptions o;
+  o.read_tier = memory_only ? rocksdb::kBlockCacheTier : rocksdb::kReadAllTier;
+  o.fill_cache = fill_cache;
+  return o;
+}
+const rocksdb::ReadOptions kFromMemory = point_options(true, true);
+const rocksdb::ReadOptions kFromDisk = point_options(false, true);
+const rocksdb::ReadOptions kFromDiskOnce = point_options(false, false);
+
+rocksdb::WriteOptions write_options() {
+  rocksdb::WriteOptions o;
+  o.disableWAL = true;
+  o.no_slowdown = true;
+  return o;
+}
+const rocksdb::WriteOptions kWrite = write_options();
+
+rocksdb::Slice slice(std::string_view s) { return {s.data(), s.size()}; }
+
+// A batch made of bytes, which gives them back, so that their capacity is used again.
+class LoadedBatch final : public rocksdb::WriteBatch {
+ public:
+  explicit LoadedBatch(std::string&& bytes) : rocksdb::WriteBatch(std::move(bytes)) {}
+  std::string take() { return std::move(rep_); }
+};
+
+bool has_table_files(const std::string& dir) {
+  auto names = io::real_file_system().list(dir);
+  if (!names) return false;
+  for (const std::string& name : *names) {
+    if (name.ends_with(".sst")) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Status to_status(const rocksdb::Status& s) {
+  if (s.ok()) return Status::Ok();
+  std::string text = s.ToString();
+  if (s.IsCorruption()) return Status(Errc::kRdbCorruption, std::move(text));
+  if (s.IsNoSpace()) return Status(Errc::kDiskInsufficient, std::move(text));
+  if (s.IsIOError()) {
+    return Status(s.IsPathNotFound() ? Errc::kPathNotFound : Errc::kDiskIoError, std::move(text));
+  }
+  if (s.IsIncomplete() || s.IsBusy()) return Status(Errc::kBusy, std::move(text));
+  return Status(Errc::kLocalAppFailure, std::move(text));
+}
+
+// Reads back the durable decree after each flush, so that last_flushed() is one load.
+class RocksStore::FlushListener final : public rocksdb::EventListener {
+ public:
+  explicit FlushListener(RocksStore& store) : store_(store) {}
+  const char* Name() const override { return "markab.FlushListener"; }
+  void OnFlushCompleted(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
+    store_.note_flushed();
+  }
+
+ private:
+  RocksStore& store_;
+};
+
+RocksStore::RocksStore(RocksStoreOptions options) : options_(std::move(options)) {
+  MARKAB_ASSERT(options_.settings != nullptr && options_.wall_us != nullptr,
+                "a store needs settings and a clock");
+}
+
+RocksStore::~RocksStore() {
+  if (db_ == nullptr) return;
+  open_.store(false);
+  if (data_ != nullptr) db_->DestroyColumnFamilyHandle(data_);
+  if (meta_ != nullptr) db_->DestroyColumnFamilyHandle(meta_);
+  rocksdb::Status closed = db_->Close();
+  if (!closed.ok()) {
+    MARKAB_WARN("engine {}: closing {}: {}", options_.gpid, options_.dir, closed.ToString());
+  }
+}
+
+Status RocksStore::failed(std::string_view what, const rocksdb::Status& status) const {
+  return to_status(status).with_context(
+      fmt::format("{} the store of {} in {}", what, options_.gpid, options_.dir));
+}
+
+Result<std::unique_ptr<RocksStore>> RocksStore::open(SharedResources& shared,
+                                                     const RocksStoreOptions& options) {
+  std::unique_ptr<RocksStore> store(new RocksStore(options));
+  if (Status s = store->open_db(shared); !s.ok()) return s;
+  return store;
+}
+
+Status RocksStore::open_db(SharedResources& shared) {
+  io::FileSystem& fs = io::real_file_system();
+  bool fresh = !fs.exists(options_.dir + "/CURRENT");
+  if (!fresh && !has_table_files(options_.dir)) {
+    // Only a creation, or a store without a single flush, looks like this. Nothing in it is
+    // durable, and a creation that was cut short may lack a family: begin anew.
+    if (Status s = fs.remove_all(options_.dir); !s.ok()) return s;
+    fresh = true;
+  }
+  if (Status s = fs.create_directories(options_.dir); !s.ok()) return s;
+
+  auto filter = std::make_shared<RecordFilterFactory>(*options_.settings, *options_.wall_us,
+                                                      options_.gpid.partition_index);
+  rocksdb::DBOptions db_options = make_db_options(shared, options_.gpid.to_string());
+  db_options.create_if_missing = fresh;
+  db_options.create_missing_column_families = fresh;
+  db_options.listeners.push_back(std::make_shared<FlushListener>(*this));
+  std::vector<rocksdb::ColumnFamilyDescriptor> families = {
+      {rocksdb::kDefaultColumnFamilyName, make_data_options(shared, filter)},
+      {kMetaFamilyName, make_meta_options(shared)}};
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  rocksdb::Status opened = rocksdb::DB::Open(db_options, options_.dir, families, &handles, &db);
+  if (!opened.ok()) return failed("opening", opened);
+  db_.reset(db);
+  data_ = handles[0];
+  meta_ = handles[1];
+  if (Status s = fresh ? write_first_facts() : load_facts(); !s.ok()) return s;
+  filter->activate(data_version_);
+  open_.store(true, std::memory_order_release);
+  return Status::Ok();
+}
+
+Status RocksStore::write_first_facts() {
+  // Not flushed here: the first flush takes them along with the first data, and a store without any
+  // is made anew.
+  rocksdb::WriteBatch batch;
+  batch.Put(meta_, kMetaDataVersion, std::to_string(kDataVersionTimetag));
+  batch.Put(meta_, kMetaLastFlushedDecree, "0");
+  batch.Put(meta_, kMetaLastManualCompactMs, "0");
+  rocksdb::Status written = db_->Write(kWrite, &batch);
+  if (!written.ok()) return failed("writing the first facts of", written);
+  data_version_ = kDataVersionTimetag;
+  return Status::Ok();
+}
+
+Status RocksStore::load_facts() {
+  int64_t version = 0;
+  int64_t decree = 0;
+  bool has_version = false;
+  bool has_decree = false;
+  Status s = read_fact(rocksdb::kReadAllTier, kMetaDataVersion, version, has_version);
+  if (s.ok()) s = read_fact(rocksdb::kReadAllTier, kMetaLastFlushedDecree, decree, has_decree);
+  if (!s.ok()) return s;
+  if (!has_version || !has_decree) {
+    return Status(
+        Errc::kRdbCorruption,
+        fmt::format("the store of {} in {} lacks {} in column family {}; it is not a "
+                    "store of this server, or it is damaged",
+                    options_.gpid, options_.dir,
+                    has_version ? kMetaLastFlushedDecree : kMetaDataVersion, kMetaFamilyName));
+  }
+  if (version < 0 || version > kDataVersionMax) {
+    return Status(
+        Errc::kInvalidVersion,
+        fmt::format("the store of {} in {} has data version {}; this server reads 0 to {}",
+                    options_.gpid, options_.dir, version, kDataVersionMax));
+  }
+  data_version_ = static_cast<uint32_t>(version);
+  last_applied_.store(decree, std::memory_order_release);
+  last_flushed_.store(decree, std::memory_order_release);
+  return Status::Ok();
+}
+
+Status RocksStore::read_fact(rocksdb::ReadTier tier, const char* name, int64_t& value,
+                             bool& found) const {
+  rocksdb::ReadOptions read;
+  read.read_tier = tier;
+  std::string text;
+  rocksdb::Status got = db_->Get(read, meta_, name, &text);
+  found = got.ok();
+  if (got.IsNotFound()) return Status::Ok();
+  if (!got.ok()) return failed(fmt::format("reading {} of", name), got);
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return Status(Errc::kRdbCorruption,
+                  fmt::format("the store of {} in {}: {} is '{}', not a number", options_.gpid,
+                              options_.dir, name, escape_cut(text)));
+  }
+  return Status::Ok();
+}
+
+void RocksStore::note_flushed() {
+  if (!open_.load(std::memory_order_acquire)) return;
+  int64_t decree = 0;
+  bool found = false;
+  Status s = read_fact(rocksdb::kPersistedTier, kMetaLastFlushedDecree, decree, found);
+  if (!s.ok()) {
+    MARKAB_ERROR("engine {}: the decree of a finished flush cannot be read: {}", options_.gpid, s);
+    return;
+  }
+  if (!found) return;
+  Decree seen = last_flushed_.load(std::memory_order_relaxed);
+  while (decree > seen &&
+         !last_flushed_.compare_exchange_weak(seen, decree, std::memory_order_acq_rel)) {
+  }
+}
+
+Lookup RocksStore::get(std::string_view key, ReadFrom from, rocksdb::PinnableSlice& value,
+                       Status& error) const {
+  const rocksdb::ReadOptions& how =
+      from.memory_only ? kFromMemory : (from.fill_cache ? kFromDisk : kFromDiskOnce);
+  rocksdb::Status got = db_->Get(how, data_, slice(key), &value);
+  if (got.ok()) return Lookup::kFound;
+  if (got.IsNotFound()) return Lookup::kNotFound;
+  if (got.IsIncomplete() && from.memory_only) return Lookup::kNeedsDisk;
+  error = failed("reading", got);
+  return Lookup::kError;
+}
+
+std::unique_ptr<rocksdb::Iterator> RocksStore::iterate(ReadFrom from, const rocksdb::Slice* lower,
+                                                       const rocksdb::Slice* upper,
+                                                       bool one_hash_key) const {
+  rocksdb::ReadOptions how = point_options(from.memory_only, from.fill_cache);
+  how.iterate_lower_bound = lower;
+  how.iterate_upper_bound = upper;
+  how.total_order_seek = !one_hash_key;
+  if (from.memory_only) how.max_skippable_internal_keys = kMaxTombstonesFromMemory;
+  return std::unique_ptr<rocksdb::Iterator>(db_->NewIterator(how, data_));
+}
+
+Status RocksStore::status_of(const rocksdb::Iterator& iterator) const {
+  rocksdb::Status s = iterator.status();
+  return s.ok() ? Status::Ok() : failed("reading", s);
+}
+
+Status RocksStore::write(Decree decree, std::string_view effects) {
+  if (!valid_effects(effects)) {
+    return Status(Errc::kInvalidData,
+                  fmt::format("the effects of decree {} of {} ({} bytes) are malformed", decree,
+                              options_.gpid, effects.size()));
+  }
+  char text[24];
+  size_t length = static_cast<size_t>(
+      std::to_chars(text, text + sizeof text, static_cast<int64_t>(decree)).ptr - text);
+  std::string bytes = std::move(scratch_);
+  if (effects.empty()) {
+    EffectsWriter::start(bytes);
+  } else {
+    bytes.assign(effects);
+  }
+  EffectsWriter::put_in_family(bytes, meta_->GetID(), kMetaLastFlushedDecree, {text, length});
+  LoadedBatch batch(std::move(bytes));
+  rocksdb::Status written = db_->Write(kWrite, &batch);
+  scratch_ = batch.take();
+  if (scratch_.capacity() > kMaxKeptBatchBytes) scratch_ = {};
+  if (!written.ok()) return failed(fmt::format("writing decree {} to", decree), written);
+  last_applied_.store(decree, std::memory_order_release);
+  return Status::Ok();
+}
+
+Status RocksStore::flush() {
+  rocksdb::FlushOptions how;
+  how.wait = true;
+  how.allow_write_stall = true;
+  rocksdb::Status flushed = db_->Flush(how, {data_, meta_});
+  if (!flushed.ok()) return failed("flushing", flushed);
+  note_flushed();
+  return Status::Ok();
+}
+
+Result<Decree> RocksStore::checkpoint(const std::string& dir) {
+  int64_t before = 0;
+  bool found = false;
+  if (Status s = read_fact(rocksdb::kPersistedTier, kMetaLastFlushedDecree, before, found);
+      !s.ok()) {
+    return s;
+  }
+  if (!found) {
+    // Nothing was ever flushed, so there is nothing to copy yet.
+    if (Status s = flush(); !s.ok()) return s;
+    before = last_flushed();
+  }
+  rocksdb::Checkpoint* raw = nullptr;
+  rocksdb::Status made = rocksdb::Checkpoint::Create(db_.get(), &raw);
+  std::unique_ptr<rocksdb::Checkpoint> maker(raw);
+  if (made.ok()) made = maker->CreateCheckpoint(dir, kNeverFlush);
+  if (!made.ok()) return failed(fmt::format("writing the checkpoint {} of", dir), made);
+  int64_t after = 0;
+  if (Status s = read_fact(rocksdb::kPersistedTier, kMetaLastFlushedDecree, after, found);
+      !s.ok()) {
+    return s;
+  }
+  // Durable decrees only grow: when both ends agree, so does what lies between. Else ask the
+  // checkpoint itself.
+  if (before == after) return Decree{after};
+  return decree_of_checkpoint(dir);
+}
+
+Result<Decree> RocksStore::decree_of_checkpoint(const std::string& dir) {
+  rocksdb::DBOptions options;
+  options.max_file_opening_threads = 1;
+  std::vector<rocksdb::ColumnFamilyDescriptor> families = {
+      {rocksdb::kDefaultColumnFamilyName, rocksdb::ColumnFamilyOptions()},
+      {kMetaFamilyName, rocksdb::ColumnFamilyOptions()}};
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* raw = nullptr;
+  rocksdb::Status opened = rocksdb::DB::OpenForReadOnly(options, dir, families, &handles, &raw);
+  std::string where = fmt::format("reading the decree of the checkpoint {}", dir);
+  if (!opened.ok()) return to_status(opened).with_context(where);
+  std::unique_ptr<rocksdb::DB> db(raw);
+  std::string text;
+  rocksdb::Status got = db->Get(rocksdb::ReadOptions(), handles[1], kMetaLastFlushedDecree, &text);
+  for (rocksdb::ColumnFamilyHandle* handle : handles) db->DestroyColumnFamilyHandle(handle);
+  if (!got.ok()) return to_status(got).with_context(where);
+  Decree decree = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), decree);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return Status(Errc::kRdbCorruption,
+                  fmt::format("{}: '{}' is not a number", where, escape_cut(text)));
+  }
+  return decree;
+}
+
+}  // namespace markab::engine

@@ -1,0 +1,244 @@
+// RocksStore: what is on disk, what survives, how errors read. See also script_test.cc and
+// model_test.cc.
+
+#include "engine/store.h"
+
+#include <gtest/gtest.h>
+#include <rocksdb/db.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "engine/effects.h"
+#include "engine/key_codec.h"
+#include "engine/rocks_store.h"
+#include "engine/value_codec.h"
+#include "unit/engine/temporary_directory.h"
+
+namespace markab::engine {
+namespace {
+
+class RocksStoreTest : public testing::Test {
+ protected:
+  static SharedResourceOptions small() {
+    SharedResourceOptions options;
+    options.block_cache_bytes = 8 << 20;
+    options.write_buffer_bytes = 64 << 20;
+    return options;
+  }
+  Result<std::unique_ptr<RocksStore>> try_open() {
+    RocksStoreOptions options;
+    options.gpid = {2, 3};
+    options.dir = dir();
+    options.settings = &settings_;
+    options.wall_us = &wall_us_;
+    return RocksStore::open(shared_, options);
+  }
+  std::unique_ptr<RocksStore> open() {
+    auto store = try_open();
+    EXPECT_TRUE(store) << store.error().to_string();
+    return std::move(*store);
+  }
+  std::string dir() const { return root_.path() + "/rdb"; }
+
+  static std::string put_effects(std::string_view hash_key, std::string_view sort_key,
+                                 std::string_view value, uint32_t expire_ts = 0) {
+    std::string bytes;
+    EffectsWriter::start(bytes);
+    EffectsWriter::put(bytes, hash_key, sort_key, encode_value(1, expire_ts, 0, ""), value);
+    return bytes;
+  }
+  static std::string value_of(Store& store, std::string_view hash_key, std::string_view sort_key,
+                              uint32_t* expire_ts = nullptr) {
+    rocksdb::PinnableSlice value;
+    Status error;
+    Lookup found = store.get(make_key(hash_key, sort_key), {}, value, error);
+    if (found == Lookup::kNotFound) return "(none)";
+    EXPECT_EQ(found, Lookup::kFound) << error.to_string();
+    ValueView view;
+    EXPECT_TRUE(decode_value(1, {value.data(), value.size()}, view));
+    if (expire_ts != nullptr) *expire_ts = view.expire_ts;
+    return std::string(view.data);
+  }
+
+  TemporaryDirectory root_;
+  SharedResources shared_{small()};
+  LiveSettings settings_{TableSettings()};
+  Function<int64_t()> wall_us_ = [] { return int64_t{1700000000000000}; };
+};
+
+TEST_F(RocksStoreTest, NewStoreIsEmptyAtDecreeZero) {
+  auto store = open();
+  EXPECT_EQ(store->last_applied(), 0);
+  EXPECT_EQ(store->last_flushed(), 0);
+  EXPECT_EQ(store->data_version(), 1u);
+}
+
+TEST_F(RocksStoreTest, OnlyAFlushSurvives) {
+  {
+    auto store = open();
+    ASSERT_TRUE(store->write(1, put_effects("h", "a", "1")).ok());
+    ASSERT_TRUE(store->write(2, {}).ok());
+    EXPECT_EQ(store->last_applied(), 2);
+    EXPECT_EQ(store->last_flushed(), 0);
+    ASSERT_TRUE(store->flush().ok());
+    EXPECT_EQ(store->last_flushed(), 2);
+    ASSERT_TRUE(store->write(3, put_effects("h", "b", "2")).ok());
+    EXPECT_EQ(value_of(*store, "h", "b"), "2");
+  }
+  auto store = open();
+  EXPECT_EQ(store->last_applied(), 2);
+  EXPECT_EQ(store->last_flushed(), 2);
+  EXPECT_EQ(value_of(*store, "h", "a"), "1");
+  EXPECT_EQ(value_of(*store, "h", "b"), "(none)");
+}
+
+TEST_F(RocksStoreTest, UnflushedStoreOpensAnew) {
+  { ASSERT_TRUE(open()->write(1, put_effects("h", "a", "1")).ok()); }
+  auto store = open();
+  EXPECT_EQ(store->last_applied(), 0);
+  EXPECT_EQ(value_of(*store, "h", "a"), "(none)");
+}
+
+TEST_F(RocksStoreTest, MalformedEffectsChangeNothing) {
+  auto store = open();
+  std::string bytes = put_effects("h", "a", "1");
+  Status s = store->write(1, std::string_view(bytes).substr(0, bytes.size() - 1));
+  EXPECT_EQ(s.code(), Errc::kInvalidData);
+  EXPECT_EQ(store->last_applied(), 0);
+  EXPECT_TRUE(store->write(1, bytes).ok());
+}
+
+// The names and texts that a Pegasus server, or an operator's tool, finds in the files (spec 02
+// §14).
+TEST_F(RocksStoreTest, LayoutOnDisk) {
+  {
+    auto store = open();
+    for (Decree d = 1; d <= 12; ++d) {
+      ASSERT_TRUE(store->write(d, put_effects("h", std::to_string(d), "v")).ok());
+    }
+    ASSERT_TRUE(store->flush().ok());
+  }
+  std::vector<rocksdb::ColumnFamilyDescriptor> families = {{"default", {}},
+                                                           {"pegasus_meta_cf", {}}};
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* raw = nullptr;
+  ASSERT_TRUE(rocksdb::DB::OpenForReadOnly({}, dir(), families, &handles, &raw).ok());
+  std::unique_ptr<rocksdb::DB> db(raw);
+  auto fact = [&](const char* name) {
+    std::string text;
+    return db->Get({}, handles[1], name, &text).ok() ? text : "(none)";
+  };
+  EXPECT_EQ(fact("pegasus_data_version"), "1");
+  EXPECT_EQ(fact("pegasus_last_flushed_decree"), "12");
+  EXPECT_EQ(fact("pegasus_last_manual_compact_finish_time"), "0");
+  rocksdb::TablePropertiesCollection properties;
+  ASSERT_TRUE(db->GetPropertiesOfAllTables(handles[0], &properties).ok());
+  ASSERT_EQ(properties.size(), 1u);
+  EXPECT_EQ(properties.begin()->second->prefix_extractor_name, "pegasus.HashkeyTransform");
+  for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+  EXPECT_FALSE(std::filesystem::exists(dir() + "/LOG"));
+}
+
+TEST_F(RocksStoreTest, CheckpointHoldsWhatIsDurable) {
+  auto store = open();
+  ASSERT_TRUE(store->write(1, put_effects("h", "a", "1")).ok());
+  std::string first = root_.path() + "/checkpoint.first";
+  auto decree = store->checkpoint(first);  // nothing is durable yet: it flushes
+  ASSERT_TRUE(decree) << decree.error().to_string();
+  EXPECT_EQ(*decree, 1);
+  ASSERT_TRUE(store->write(2, put_effects("h", "b", "2")).ok());
+  std::string second = root_.path() + "/checkpoint.second";
+  decree = store->checkpoint(second);
+  ASSERT_TRUE(decree);
+  EXPECT_EQ(*decree, 1);
+  EXPECT_EQ(store->last_flushed(), 1);
+  EXPECT_FALSE(store->checkpoint(second)) << "the directory exists";
+  auto read = RocksStore::decree_of_checkpoint(first);
+  ASSERT_TRUE(read) << read.error().to_string();
+  EXPECT_EQ(*read, 1);
+
+  store.reset();
+  std::filesystem::remove_all(dir());
+  std::filesystem::rename(second, dir());
+  store = open();
+  EXPECT_EQ(store->last_applied(), 1);
+  EXPECT_EQ(value_of(*store, "h", "a"), "1");
+  EXPECT_EQ(value_of(*store, "h", "b"), "(none)");
+}
+
+TEST_F(RocksStoreTest, ForeignStoreIsRefused) {
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  rocksdb::DB* raw = nullptr;
+  ASSERT_TRUE(rocksdb::DB::Open(options, dir(), &raw).ok());
+  ASSERT_TRUE(raw->Put({}, "k", "v").ok());
+  ASSERT_TRUE(raw->Flush({}).ok());
+  delete raw;
+  auto opened = try_open();
+  ASSERT_FALSE(opened);
+  EXPECT_NE(opened.error().message().find("pegasus_meta_cf"), std::string::npos)
+      << opened.error().to_string();
+  EXPECT_NE(opened.error().message().find("2.3"), std::string::npos);
+}
+
+TEST_F(RocksStoreTest, NewerDataVersionIsRefused) {
+  { ASSERT_TRUE(open()->flush().ok()); }
+  {
+    std::vector<rocksdb::ColumnFamilyDescriptor> families = {{"default", {}},
+                                                             {"pegasus_meta_cf", {}}};
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* raw = nullptr;
+    ASSERT_TRUE(rocksdb::DB::Open({}, dir(), families, &handles, &raw).ok());
+    ASSERT_TRUE(raw->Put({}, handles[1], "pegasus_data_version", "2").ok());
+    ASSERT_TRUE(raw->Flush({}, handles[1]).ok());
+    for (auto* handle : handles) raw->DestroyColumnFamilyHandle(handle);
+    delete raw;
+  }
+  auto opened = try_open();
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code(), Errc::kInvalidVersion);
+}
+
+// A flipped byte in a table file shows as corruption that names the file and the place.
+TEST_F(RocksStoreTest, DamageNamesFileAndOffset) {
+  {
+    auto store = open();
+    for (Decree d = 1; d <= 200; ++d) {
+      ASSERT_TRUE(
+          store->write(d, put_effects("h", std::to_string(d), std::string(1000, 'v'))).ok());
+    }
+    ASSERT_TRUE(store->flush().ok());
+  }
+  std::string largest;
+  uintmax_t size = 0;
+  for (const auto& file : std::filesystem::directory_iterator(dir())) {
+    if (file.path().extension() == ".sst" && file.file_size() > size) {
+      largest = file.path();
+      size = file.file_size();
+    }
+  }
+  ASSERT_FALSE(largest.empty());
+  {
+    std::fstream file(largest, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(size / 4));
+    file.write("rotten", 6);
+  }
+  // Another block cache: the first one still knows the good blocks.
+  SharedResources fresh(small());
+  RocksStoreOptions options{{2, 3}, dir(), &settings_, &wall_us_};
+  auto opened = RocksStore::open(fresh, options);
+  ASSERT_TRUE(opened) << opened.error().to_string();
+  Status error;
+  for (int d = 1; d <= 200 && error.ok(); ++d) {
+    rocksdb::PinnableSlice value;
+    (*opened)->get(make_key("h", std::to_string(d)), {}, value, error);
+  }
+  EXPECT_EQ(error.code(), Errc::kRdbCorruption);
+  std::string name = std::filesystem::path(largest).filename();
+  EXPECT_NE(error.message().find(name), std::string::npos) << error.to_string();
+  EXPECT_NE(error.message().find("offset"), std::string::npos) << error.to_string();
+}
+
+}  // namespace
+}  // namespace markab::engine
