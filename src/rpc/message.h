@@ -28,6 +28,8 @@ struct RequestHeader {
   uint64_t partition_hash = 0;  // 0: not told
   uint64_t id = 0;              // sequence id (THFT) or message id (RDSN), echoed
   uint64_t trace_id = 0;
+  uint64_t context = 0;         // RDSN: the flag word, echoed but for its direction bits
+  int32_t thread_hash = 0;      // RDSN: echoed; nothing else is done with it
 };
 
 // Where the bytes of a request live: a block of a connection's input, or a string of the simulator.
@@ -48,6 +50,8 @@ class ReplySink {
   virtual const std::string& user() const = 0;
   // Whether answers to this peer carry host_port fields (spec 01 §7.3).
   virtual bool wants_host_port() const = 0;
+  // A request that came here was let go unanswered. Any thread.
+  virtual void dropped() {}
 };
 
 class Request {
@@ -57,7 +61,19 @@ class Request {
           std::shared_ptr<ReplySink> sink)
       : header(header), name(name), args(args), block_(std::move(block)), sink_(std::move(sink)) {}
   Request(Request&&) = default;
-  Request& operator=(Request&&) = default;
+  Request& operator=(Request&& other) noexcept {
+    Request old(std::move(*this));  // its destructor reports the drop
+    header = other.header;
+    name = other.name;
+    args = other.args;
+    arrived = other.arrived;
+    block_ = std::move(other.block_);
+    sink_ = std::move(other.sink_);
+    return *this;
+  }
+  ~Request() {
+    if (sink_ != nullptr) sink_->dropped();
+  }
 
   RequestHeader header;
   std::string_view name;  // as received
