@@ -42,6 +42,9 @@ void ReplicaCore::on_prepare(HostPort from, uint64_t token, const Prepare& p, In
   if (p.membership.ballot < ballot_) return answer(Errc::kVersionOutdated, ballot_, 0);  // S1
   on_membership(p.membership, now, out);
   if (Errc error = accepts(p); error != Errc::kOk) return answer(error, ballot_, 0);
+  if (role_ == Role::kLearner && !streaming_) {
+    return answer(Errc::kTryAgain, p.membership.ballot, verified_);
+  }
   if (p.reign != reign_ && !enter_reign(p, out)) return answer(Errc::kInvalidState, ballot_, 0);
 
   known_committed_ = std::max(known_committed_, p.committed);
@@ -108,7 +111,6 @@ void ReplicaCore::extend_verified() {
 
 Errc ReplicaCore::take_run(const Prepare& p, Actions& out) {
   if (p.previous > verified_) return Errc::kTryAgain;
-  streaming_ = true;
   size_t most = options_.max_uncommitted + options_.cache_mutations;
   size_t most_bytes = options_.max_uncommitted_bytes + options_.cache_bytes;
   for (const auto& m : p.mutations) {
@@ -185,6 +187,10 @@ void ReplicaCore::learned(Decree decree) {
   list_.reset(decree);
   committed_bytes_ = 0;
   last_committed_ = verified_ = known_committed_ = durable_end_ = decree;
+}
+
+void ReplicaCore::begin_streaming() {
+  if (role_ == Role::kLearner) streaming_ = true;
 }
 
 }  // namespace markab::pacifica

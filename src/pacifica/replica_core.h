@@ -193,11 +193,12 @@ class ReplicaCore {
   // process of this replica took up must not reach it again, or acknowledged mutations are voided.
   Errc start_learning(const Membership& membership, uint64_t signature, Actions& out);
   // The driver installed state (checkpoint, or log that it appended and applied itself) up to
-  // `decree`, durable. Such appends do not count in on_durable(). Precondition: a learner, and not
-  // streaming().
+  // `decree`, durable. Such appends do not count in on_durable(). Precondition: a learner before
+  // begin_streaming().
   void learned(Decree decree);
-  // The learner took a Prepare: nothing is to be installed any more, the rest comes as prepares.
-  bool streaming() const { return role_ == Role::kLearner && streaming_; }
+  // The primary streams from here on; nothing is installed any more. Until then prepares are
+  // answered kTryAgain, so that a late one of another round cannot interfere with an installation.
+  void begin_streaming();
 
   // --- any role
 
@@ -324,8 +325,7 @@ class ReplicaCore {
   Decree known_committed_ = 0;  // as primaries told; what is not verified and durable waits
   std::deque<PendingAck> pending_;
   uint64_t signature_ = 0;  // of the learner's session
-  // The learner took a Prepare: its state is contiguous with the primary's (04 S12).
-  bool streaming_ = false;
+  bool streaming_ = false;  // the learner's state is whole: prepares continue it (04 S12)
 };
 
 }  // namespace markab::pacifica

@@ -93,6 +93,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
       case LearnReply::Mode::kRefused:
         co_return Status(reply->error, fmt::format("{} refused", self->primary));
       case LearnReply::Mode::kStream:
+        self->replica.core_->begin_streaming();
         co_return true;
       case LearnReply::Mode::kLog:
         co_return co_await fetch_log(self);
@@ -143,7 +144,10 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     record.payload = *m.payload;
     for (;;) {
       auto logged = replica.log_->append(record);
-      if (logged.ok()) break;
+      if (logged.ok()) {
+        ++replica.learned_records_;
+        break;
+      }
       if (logged.code() != Errc::kBusy) co_return logged;
       co_await io::sleep_for(self->shard, std::chrono::milliseconds(2));
       if (self->stopped) co_return Status();
@@ -296,6 +300,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     }
     if (auto s = replica.log_->reset(decree); !s.ok()) co_return s;
     replica.core_->learned(decree);
+    replica.tell_durable();  // the log does not tell what was pending when it was reset
     co_return false;
   }
 

@@ -101,6 +101,7 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
   if (!failure.ok()) return failure.with_context("applying the log");
   replica.log_ = std::move(*log);
 
+  recovery.ballot = std::max(recovery.ballot, summary.ballot);
   recovery.trusted = options.trust_log;
   if (!summary.damage.ok()) {
     MARKAB_ERROR("{}: the log is damaged and this replica will learn anew: {}", options.gpid, summary.damage);
@@ -137,18 +138,24 @@ void Replica::start(Recovery recovery) {
   core_ = std::make_unique<pacifica::ReplicaCore>(core_options);
   core_->recovered(recovery.ballot, applied_, std::move(recovery.suffix), recovery.trusted);
   shelf_ = std::make_unique<CheckpointShelf>(host_, options_.gpid, options_.dir + "/learn_source");
-  log_->set_on_durable([this](const Status& status, Decree decree) {
+  log_->set_on_durable([this](const Status& status, Decree) {
     if (closed_) return;
     if (!status.ok()) {
       fail(status.with_context("the mutation log"));
       return;
     }
-    core_->on_durable(decree, now(), actions_);
-    perform();
+    tell_durable();
     propose_waiting();
   });
   on_table_info(options_.table);
   maintenance_timer_ = shard_.after(kMaintenance, [this] { maintain(); });
+}
+
+// The core counts its own records; what a learner wrote by itself is not among them.
+void Replica::tell_durable() {
+  auto records = log_->durable_records();
+  core_->on_durable(records - std::min(records, learned_records_), now(), actions_);
+  perform();
 }
 
 void Replica::set_engine(std::shared_ptr<engine::Engine> engine) {
@@ -368,6 +375,12 @@ void Replica::act(pacifica::RoleChanged& action) {
               action.ballot, core_->last_prepared(), core_->last_committed(), applied_);
   hand_over_timer_.cancel();
   handing_over_ = false;
+  metrics_.role.set(static_cast<int64_t>(action.role));
+  metrics_.ballot.set(action.ballot);
+  if (action.continues) {  // what is in flight goes on as it is
+    host_.on_role_changed(*this, action.role, action.ballot);
+    return;
+  }
   resolver_->clear();
   if (action.role == Role::kPrimary) {
     read_gate_ = core_->last_prepared();
@@ -378,8 +391,6 @@ void Replica::act(pacifica::RoleChanged& action) {
   }
   if (action.role != Role::kLearner) learner_.reset();
   host_.on_role_changed(*this, action.role, action.ballot);
-  metrics_.role.set(static_cast<int64_t>(action.role));
-  metrics_.ballot.set(action.ballot);
 }
 
 void Replica::act(pacifica::LearnerDropped& action) {

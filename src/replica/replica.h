@@ -150,6 +150,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void act(pacifica::RelearnNeeded& action);
   void apply_committed();
   void update_gates();
+  void tell_durable();
   void finish_step_down();
   void fail(const Status& why);
   void flush_messages();
@@ -193,6 +194,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   bool flush_posted_ = false;
   std::deque<pacifica::Mutation> to_apply_;
   Decree applied_ = 0;
+  uint64_t learned_records_ = 0;  // appended to the log by a learner, not by the core
   Decree read_gate_ = 0;  // applied must reach it before reads are served
   io::TimerHandle apply_retry_;
   io::TimerHandle tick_timer_;

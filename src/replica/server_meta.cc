@@ -284,6 +284,9 @@ void ReplicaServer::ask_meta(Replica& replica, const pacifica::AskMeta& ask, Cal
     case ChangeKind::kDowngradeSelf:
       request.type = wire::config_type::CT_DOWNGRADE_TO_INACTIVE;
       break;
+    case ChangeKind::kNextBallot:
+      request.type = wire::config_type::CT_PRIMARY_FORCE_UPDATE_BALLOT;
+      break;
   }
   MARKAB_INFO("{}: asks the meta server for ballot {}: {} {}", replica.gpid(), ask.wanted.ballot,
               ask.kind == ChangeKind::kAddSecondary ? "add" : "remove", ask.node);
