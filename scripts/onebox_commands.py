@@ -183,7 +183,9 @@ def start(options):
             raise Failure("port %d, meant for %s, is in use; choose another range with --port-base (35600, say)"
                           % (daemon.port, daemon.name))
     os.makedirs(root, exist_ok=True)
+    box.save()
     box.write_configs()
+    assign_settings(box)
     box.save()
     say("== starting %d meta%s and %d replica daemon%s in %s" % (metas, "s" * (metas != 1), replicas,
                                                                   "s" * (replicas != 1), root))
@@ -202,6 +204,22 @@ def start(options):
     say("== up: every partition takes writes, %.1f s after start" % (time.monotonic() - began))
     print_hints(box)
     return 0
+
+
+def assign_settings(box):
+    """Gives each --set to the daemons that know the key; one that none knows, or that has a wrong value, is refused."""
+    box.settings_of = {"meta": [], "replica": []}
+    for setting in box.settings:
+        refusals = []
+        for daemon in (box.metas[0], box.replicas[0]):
+            run = subprocess.run([box.program(daemon.kind), "--config", daemon.config, "--set", setting, "--check-config"],
+                                 stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if run.returncode == 0:
+                box.settings_of[daemon.kind].append(setting)
+            else:
+                refusals.append(run.stderr.strip())
+        if len(refusals) == 2:
+            raise Failure("--set %s is refused:\n%s" % (setting, "\n".join(refusals)))
 
 
 def check_all_live(box, control):

@@ -33,6 +33,8 @@ class Onebox:
         self.bin = os.path.abspath(bin_dir)
         self.port_base = port_base
         self.settings = list(settings)
+        # Which of them each kind of daemon takes: not every key means something to both.
+        self.settings_of = {"meta": self.settings, "replica": self.settings}
         self.metas = [Daemon(self.root, "meta", i + 1, port_base + META_OFFSET + i) for i in range(metas)]
         self.replicas = [Daemon(self.root, "replica", i + 1, port_base + REPLICA_OFFSET + i)
                          for i in range(replicas)]
@@ -53,7 +55,7 @@ class Onebox:
 
     def command(self, daemon):
         argv = [self.program(daemon.kind), "--config", daemon.config]
-        for setting in self.settings:
+        for setting in self.settings_of[daemon.kind]:
             argv += ["--set", setting]
         return argv
 
@@ -72,7 +74,7 @@ class Onebox:
     # ---- files -----------------------------------------------------------------------------------------------
     def save(self):
         state = {"bin": self.bin, "metas": len(self.metas), "replicas": len(self.replicas),
-                 "port_base": self.port_base, "settings": self.settings}
+                 "port_base": self.port_base, "settings": self.settings, "settings_of": self.settings_of}
         path = os.path.join(self.root, STATE_FILE)
         with open(path + ".new", "w") as out:
             json.dump(state, out, indent=2)
@@ -86,8 +88,9 @@ class Onebox:
                 state = json.load(text)
         except FileNotFoundError:
             return None
-        return Onebox(root, state["bin"], state["metas"], state["replicas"], state["port_base"],
-                      state["settings"])
+        box = Onebox(root, state["bin"], state["metas"], state["replicas"], state["port_base"], state["settings"])
+        box.settings_of = state["settings_of"]
+        return box
 
     def write_configs(self):
         for daemon in self.daemons:

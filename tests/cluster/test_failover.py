@@ -17,7 +17,7 @@ KILL_ROUNDS = int(os.environ.get("MARKAB_KILL_ROUNDS", "20"))
 
 
 def lease_seconds(box):
-    """The longest that the cluster waits for a death that nobody reports: the meta's grace."""
+    """The longest that the cluster waits for a death that nobody reports: the meta server's grace."""
     with urllib.request.urlopen("http://%s/config?name=fd_grace_seconds" % box.meta, timeout=5) as answer:
         return int(json.load(answer)["value"])
 

@@ -96,6 +96,23 @@ def test_counts_ports_and_settings(launcher):
     assert run.returncode == 0 and "2 metas and 5 replica daemons" in run.stdout
 
 
+def test_a_setting_goes_to_the_daemons_that_know_it(launcher):
+    assert launcher.start("--set", "meta.only=1", "--set", "replica.only=2").returncode == 0
+
+    def words(name):
+        with open("/proc/%d/cmdline" % launcher.pid(name)) as text:
+            return text.read().split("\0")
+    assert "meta.only=1" in words("meta1") and "replica.only=2" not in words("meta1")
+    assert "replica.only=2" in words("replica1") and "meta.only=1" not in words("replica1")
+
+
+def test_a_setting_that_nobody_knows(launcher):
+    run = launcher.start("--set", "nobody.knows=1")
+    assert run.returncode == 1 and "--set nobody.knows=1 is refused" in run.stdout and "unknown key" in run.stdout
+    assert launcher("status").returncode == 3
+    assert launcher.start().returncode == 0, "what a refused start leaves behind must not be in the way"
+
+
 def test_every_death_is_reported_at_once(launcher):
     assert launcher.start().returncode == 0
     delays = []
