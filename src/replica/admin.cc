@@ -149,10 +149,7 @@ void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCom
                         std::from_chars(given->second.data(), given->second.data() + given->second.size(), app).ec ==
                             std::errc();
             if (!good) {
-              rpc::HttpResponse bad;
-              bad.status = 400;
-              bad.body = "app_id should be an integer\n";
-              done(std::move(bad));
+              done({400, "app_id should be an integer\n"});
               return;
             }
             auto held = std::make_shared<rpc::HttpRouter::Done>(std::move(done));

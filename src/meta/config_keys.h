@@ -1,0 +1,30 @@
+#pragma once
+// The meta server's configuration keys (03 §17, 07 §9.3) and what it makes of them.
+
+#include <string>
+#include <vector>
+
+#include "base/config.h"
+#include "meta/core/options.h"
+
+namespace markab::meta {
+
+// Keys of the sections meta_server, replication (those the meta reads) and markab. The daemon adds
+// what all share
+// ([network], [core], [replication] cluster_name).
+std::vector<ConfigKey> meta_config_keys();
+
+struct MetaOptions {
+  HostPort self;
+  std::vector<std::string> server_list;  // as the operator spells them
+  std::string cluster_name;
+  std::string zookeeper_hosts;  // shown by cluster_info; empty with the embedded store
+  std::string cluster_root;
+  Duration check_interval = std::chrono::milliseconds(200);
+  CoreOptions core;
+};
+
+// kInvalidParameters when values do not fit together: grace > lease, min <= max, addresses, levels.
+Result<MetaOptions> read_meta_options(const Config& config, HostPort self);
+
+}  // namespace markab::meta
