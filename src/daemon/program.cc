@@ -12,8 +12,10 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <future>
 
 #include "base/log.h"
+#include "io/file.h"
 #include "rpc/version.h"
 
 namespace markab::daemon {
@@ -64,6 +66,42 @@ const char* StopSignal::wait() {
   while (sigwait(&set, &got) != 0) {
   }
   return got == SIGTERM ? "SIGTERM" : "SIGINT";
+}
+
+Result<HostPort> own_address(const Config& config) {
+  auto self = HostPort::parse(
+      fmt::format("{}:{}", config.get_string("network", "address"), config.get_int("network", "port")));
+  if (!self) return self.error().with_context("[network] address, port");
+  return self;
+}
+
+rpc::ServerOptions listen_options(const Config& config, HostPort self) {
+  rpc::ServerOptions out;
+  out.listen = self;
+  out.max_frame_bytes = static_cast<size_t>(config.get_int("network", "max_frame_bytes"));
+  out.max_connections_per_ip = static_cast<size_t>(config.get_int("network", "conn_threshold_per_ip"));
+  out.host_port_always = config.get_list("markab", "host_port_always");
+  out.host_port_never = config.get_list("markab", "host_port_never");
+  return out;
+}
+
+Status start_log(const Config& config) {
+  log::Options options;
+  options.file = config.get_string("core", "log_file");
+  options.level = *log::parse_level(config.get_string("core", "logging_start_level"));
+  return log::init(options);
+}
+
+Status prepare_directory(const std::string& path, const char* key) {
+  auto s = io::real_file_system().create_directories(path);
+  if (s.ok()) return s;
+  return {s.code(), fmt::format("{}; make it writable for this user or change {}", s.message(), key)};
+}
+
+void wait_for(io::RealRuntime& runtime, const Function<void(Task)>& begin) {
+  std::promise<void> finished;
+  runtime.shard(0).post([&] { begin([&] { finished.set_value(); }); });
+  finished.get_future().wait();
 }
 
 Result<std::shared_ptr<void>> lock_directory(const std::string& path) {

@@ -8,7 +8,10 @@
 
 #include "base/config.h"
 #include "base/ids.h"
+#include "base/function.h"
 #include "base/status.h"
+#include "io/shard.h"
+#include "rpc/server.h"
 
 namespace markab::daemon {
 
@@ -32,6 +35,18 @@ class StopSignal {
   // Blocks until one arrives; its name.
   const char* wait();
 };
+
+// [network] address and port as this node's identity.
+Result<HostPort> own_address(const Config& config);
+// What the RPC server takes from the configuration.
+rpc::ServerOptions listen_options(const Config& config, HostPort self);
+// Logging as [core] says.
+Status start_log(const Config& config);
+// Makes the directory that `key` names; the sentence names the remedy.
+Status prepare_directory(const std::string& path, const char* key);
+
+// Runs `begin(done)` on shard 0 and waits until it called done. Not from a shard's thread.
+void wait_for(io::RealRuntime& runtime, const Function<void(Task)>& begin);
 
 // Exclusive use of a directory by this process, for as long as it lives; the kernel frees it whatever happens.
 // kServiceAlreadyRunning when another process has it.

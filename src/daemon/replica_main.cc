@@ -47,9 +47,8 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
   replica::ServerOptions out;
   auto get = [&](const char* name) { return config.get_int("replication", name); };
   auto ms = [&](const char* name) { return Duration(std::chrono::milliseconds(get(name))); };
-  auto self = HostPort::parse(
-      fmt::format("{}:{}", config.get_string("network", "address"), config.get_int("network", "port")));
-  if (!self) return self.error().with_context("[network] address, port");
+  auto self = own_address(config);
+  if (!self) return self.error();
   out.self = *self;
   out.cluster_name = config.get_string("replication", "cluster_name");
   auto dirs = parse_data_dirs(config);
@@ -81,23 +80,6 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
   return out;
 }
 
-rpc::ServerOptions listen_options(const Config& config, HostPort self) {
-  rpc::ServerOptions out;
-  out.listen = self;
-  out.max_frame_bytes = static_cast<size_t>(config.get_int("network", "max_frame_bytes"));
-  out.max_connections_per_ip = static_cast<size_t>(config.get_int("network", "conn_threshold_per_ip"));
-  out.host_port_always = config.get_list("markab", "host_port_always");
-  out.host_port_never = config.get_list("markab", "host_port_never");
-  return out;
-}
-
-// Runs `begin(done)` on shard 0 and waits until it called done.
-void wait_for(io::RealRuntime& runtime, Function<void(Task)> begin) {
-  std::promise<void> finished;
-  runtime.shard(0).post([&] { begin([&] { finished.set_value(); }); });
-  finished.get_future().wait();
-}
-
 int run(int argc, char** argv) {
   auto arguments = parse_arguments(argc, argv, kProgram, "Markab's replica server");
   auto config = Config::load(arguments.config_file, replica_keys(), arguments.overrides, ignored_keys());
@@ -112,19 +94,12 @@ int run(int argc, char** argv) {
     return 0;
   }
   StopSignal stop_signal;
-  log::Options log_options;
-  log_options.file = (*config)->get_string("core", "log_file");
-  log_options.level = *log::parse_level((*config)->get_string("core", "logging_start_level"));
-  if (auto s = log::init(log_options); !s.ok()) refuse_to_start(kProgram, s);
+  if (auto s = start_log(**config); !s.ok()) refuse_to_start(kProgram, s);
   MARKAB_INFO("{} {} starts as {} of cluster {}", kProgram, rpc::kVersion, options->self, options->cluster_name);
 
   std::vector<std::shared_ptr<void>> locks;
   for (const auto& dir : options->data_dirs) {
-    if (auto s = io::real_file_system().create_directories(dir.path); !s.ok()) {
-      refuse_to_start(kProgram, {s.code(), fmt::format("{}; make it writable for this user or change [replication] "
-                                                       "data_dirs",
-                                                       s.message())});
-    }
+    if (auto s = prepare_directory(dir.path, "[replication] data_dirs"); !s.ok()) refuse_to_start(kProgram, s);
     auto lock = lock_directory(dir.path);
     if (!lock) refuse_to_start(kProgram, lock.error());
     locks.push_back(std::move(*lock));
@@ -161,7 +136,7 @@ int run(int argc, char** argv) {
   rpc::Dispatcher dispatcher;
   rpc::HttpRouter http;
   rpc::add_standard_paths(http, identity, **config, registry, [&runtime] { return runtime.shard(0).wall_us(); });
-  security::serve_negotiation(dispatcher);
+  security::answer_without_authentication(dispatcher);
   server->register_handlers(dispatcher, http);
   rpc::RemoteCommands commands;
   rpc::add_standard_commands(commands, "replica", **config, registry, runtime.shard(0));

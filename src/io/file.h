@@ -22,7 +22,7 @@ class AppendFile {
   virtual ~AppendFile() = default;
   // All bytes or an error; after an error the tail is undefined.
   virtual Status append(std::string_view data) = 0;
-  // fdatasync: what was appended survives a power failure once this returns Ok.
+  // fdatasync: what was appended before the call survives a power failure once this returns Ok. May run beside append().
   virtual Status sync() = 0;
   virtual Status truncate(uint64_t size) = 0;
   virtual uint64_t size() const = 0;

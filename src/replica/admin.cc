@@ -149,7 +149,10 @@ void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCom
                         std::from_chars(given->second.data(), given->second.data() + given->second.size(), app).ec ==
                             std::errc();
             if (!good) {
-              done({400, "app_id should be an integer\n"});
+              rpc::HttpResponse bad;
+              bad.status = 400;
+              bad.body = "app_id should be an integer\n";
+              done(std::move(bad));
               return;
             }
             auto held = std::make_shared<rpc::HttpRouter::Done>(std::move(done));

@@ -27,10 +27,13 @@ class LogImpl final : public Log {
   const std::shared_ptr<LogCore> core_;
 };
 
-// The directory and its entry in the parent.
+// The directory and its entry in the parent: a directory without a log may be left from an opening
+// that ended between.
 Status make_directory(io::FileSystem& files, const std::string& dir) {
-  if (files.exists(dir)) return {};
   if (auto s = files.create_directories(dir); !s.ok()) return s;
+  auto names = files.list(dir);
+  if (!names) return names.error();
+  if (!names->empty()) return {};
   auto slash = dir.find_last_of('/');
   return files.sync_directory(
       slash == std::string::npos ? "." : dir.substr(0, std::max<size_t>(slash, 1)));

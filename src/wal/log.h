@@ -80,9 +80,10 @@ class Log {
  public:
   // Told when everything up to `decree`, with its newest content, is as durable as Options::sync
   // asks; or once with the error that ended the log (kDiskInsufficient, kDiskIoError, ...) and the
-  // decree that is durable. On the shard, never from inside append(). The decree can be lower than
-  // one told before: as long as a rewrite of decree d, or a reign that voids from d on, is appended
-  // and not yet durable, at most d - 1 is told. The log may be destroyed from inside.
+  // decree that is durable. On the shard, never from inside append(). The log may be destroyed from
+  // inside. The decree can be lower than one told before: as long as a rewrite of decree d, or a
+  // reign that voids from d on, is appended and not yet durable, at most d - 1 is told. A caller
+  // that remembers what it was told lowers it itself when it appends such a record.
   using OnDurable = Callback<Status, Decree>;
 
   // Opens or creates the log in `dir` (its parent exists) and delivers every mutation with a decree

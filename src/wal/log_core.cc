@@ -50,14 +50,26 @@ Status LogCore::start(Replayed replayed, Status damage, Decree after) {
     }
     return reset(after);
   }
+  if (options_.sync != LogSync::kNone) {
+    if (auto s = make_durable(); !s.ok()) return s;
+  }
   current_name_ = index_.segments().back().name;
   salt_ = current_name_.salt();
   auto file = files_.open_append(segment_path(dir_, current_name_));
   if (!file) return file.error();
   current_ = std::make_shared<SegmentFile>(std::move(*file));
-  // What a process that died wrote may be in the kernel's memory only; from now on it counts as
-  // durable.
-  return options_.sync == LogSync::kNone ? Status() : current_->sync();
+  return {};
+}
+
+// What a process that died wrote may be in the kernel's memory only; what open() delivers counts as
+// durable. A file without such bytes is synced in no time.
+Status LogCore::make_durable() {
+  for (const Segment& segment : index_.segments()) {
+    auto file = files_.open_append(segment_path(dir_, segment.name));
+    if (!file) return file.error();
+    if (auto s = (*file)->sync(); !s.ok()) return s;
+  }
+  return files_.sync_directory(dir_);
 }
 
 void LogCore::close() {

@@ -81,6 +81,7 @@ class LogCore final : public Syncable, public std::enable_shared_from_this<LogCo
     Decree low = 0;
   };
 
+  Status make_durable();
   void begin_segment();
   void write_out();
   Status write_chunk(Chunk& chunk);

@@ -1,0 +1,97 @@
+// markab-meta: a meta server. Wires the rooms together and waits for a signal.
+
+#include <cstdio>
+#include <future>
+
+#include "base/log.h"
+#include "daemon/config_keys.h"
+#include "daemon/program.h"
+#include "io/file.h"
+#include "meta/config_keys.h"
+#include "meta/embedded_election.h"
+#include "meta/embedded_store.h"
+#include "meta/meta_server.h"
+#include "rpc/channel.h"
+#include "rpc/process_metrics.h"
+#include "rpc/remote_command.h"
+#include "rpc/server.h"
+#include "rpc/version.h"
+#include "security/negotiation.h"
+
+namespace markab::daemon {
+namespace {
+
+constexpr const char* kProgram = "markab-meta";
+
+std::vector<ConfigKey> meta_keys() {
+  auto keys = common_keys(34601);
+  for (auto& key : meta::meta_config_keys()) keys.push_back(std::move(key));
+  return keys;
+}
+
+int run(int argc, char** argv) {
+  auto arguments = parse_arguments(argc, argv, kProgram, "Markab's meta server");
+  auto config = Config::load(arguments.config_file, meta_keys(), arguments.overrides, ignored_keys());
+  if (!config) refuse_to_start(kProgram, config.error());
+  auto self = own_address(**config);
+  if (!self) refuse_to_start(kProgram, self.error());
+  auto options = meta::read_meta_options(**config, *self);
+  if (!options) refuse_to_start(kProgram, options.error());
+  if (arguments.check_only) {
+    std::printf("%s: the configuration is good\n", kProgram);
+    return 0;
+  }
+  StopSignal stop_signal;
+  if (auto s = start_log(**config); !s.ok()) refuse_to_start(kProgram, s);
+  auto cluster = options->cluster_name;
+  MARKAB_INFO("{} {} starts as {} of cluster {}", kProgram, rpc::kVersion, *self, cluster);
+  auto state_dir = (*config)->get_string("meta_server", "state_dir");
+  auto& files = io::real_file_system();
+  if (auto s = prepare_directory(state_dir, "[meta_server] state_dir"); !s.ok()) refuse_to_start(kProgram, s);
+
+  // The meta's work is one shard's (meta_server.h); connections share it.
+  io::RealRuntimeOptions runtime_options;
+  runtime_options.shards = 1;
+  runtime_options.blocking_threads = 2;
+  io::RealRuntime runtime(runtime_options);
+  MetricRegistry registry;
+  auto process = rpc::process_metrics(registry);
+  rpc::ChannelOptions channel_options;
+  channel_options.self = *self;
+  auto channels = rpc::make_channels(runtime, 0, channel_options);
+  auto store = meta::make_embedded_store(runtime.shard(0), runtime.blocking(), state_dir, cluster);
+  auto election = meta::make_embedded_election(runtime.shard(0), runtime.blocking(), files, state_dir, *self);
+
+  rpc::Dispatcher dispatcher;
+  rpc::HttpRouter http;
+  rpc::RemoteCommands commands;
+  rpc::add_standard_paths(http, {cluster, "meta", self->host(), self->port}, **config, registry,
+                          [&runtime] { return runtime.shard(0).wall_us(); });
+  rpc::add_standard_commands(commands, "meta", **config, registry, runtime.shard(0));
+  security::answer_without_authentication(dispatcher);
+  auto server = meta::MetaServer::start({runtime.shard(0), *channels, *store, *election, registry},
+                                        std::move(*options), dispatcher, http, commands);
+  commands.serve(dispatcher);
+  auto listening = rpc::Server::start(runtime, listen_options(**config, *self), dispatcher, http, registry);
+  if (!listening) refuse_to_start(kProgram, listening.error());
+  notify_ready();
+
+  const auto* signal = stop_signal.wait();
+  MARKAB_INFO("{}: stopping", signal);
+  notify_stopping();
+  (*listening)->stop_accepting();
+  wait_for(runtime, [&](Task done) { server->stop(std::move(done)); });
+  (*listening)->stop(std::chrono::milliseconds(300));
+  listening->reset();
+  runtime.stop();
+  channels.reset();
+  server.reset();
+  MARKAB_INFO("{} ends", kProgram);
+  log::flush();
+  return 0;
+}
+
+}  // namespace
+}  // namespace markab::daemon
+
+int main(int argc, char** argv) { return markab::daemon::run(argc, argv); }

@@ -1,0 +1,367 @@
+// The cluster, its nodes, the meta level, remote commands.
+
+#include <boost/json.hpp>
+#include <map>
+
+#include "base/ids.h"
+#include "shell/session.h"
+
+namespace markab::shell {
+
+namespace json = boost::json;
+
+namespace {
+
+const Option kJson{'j', "json", "", "print JSON with string values"};
+const Option kOutput{'o', "output", "file", "write there"};
+
+Error cluster_info(Session& session, const Arguments& arguments) {
+  auto info = session.admin().cluster_info(session.timeout);
+  if (!info) return info.error();
+  Section fields = Section::fields("cluster_info");
+  for (const auto& [key, value] : *info) fields.add_field(key, json::string(value));
+  return session.show({fields}, arguments);
+}
+
+struct Holdings {
+  int primaries = 0;
+  int secondaries = 0;
+};
+
+// What each node holds, over all tables that are available.
+Outcome<std::map<std::string, Holdings>> count_replicas(Session& session) {
+  auto tables = session.admin().list_tables(TableStatus::kAvailable, session.timeout);
+  if (!tables) return tables.error();
+  std::map<std::string, Holdings> by_node;
+  for (const auto& table : *tables) {
+    auto partitions = session.admin().partitions(table.name, session.timeout);
+    if (!partitions) return partitions.error();
+    for (const auto& partition : partitions->partitions) {
+      if (!partition.primary.empty()) ++by_node[partition.primary].primaries;
+      for (const auto& node : partition.secondaries) ++by_node[node].secondaries;
+    }
+  }
+  return by_node;
+}
+
+Error nodes(Session& session, const Arguments& arguments) {
+  std::string wanted = arguments.text('s', "all");
+  if (wanted != "all" && wanted != "alive" && wanted != "unalive") {
+    return {ErrorCode::kInvalidArgument,
+            fmt::format("-s '{}'; allowed are all, alive and unalive", wanted)};
+  }
+  auto all = session.admin().list_nodes(session.timeout);
+  if (!all) return all.error();
+  std::map<std::string, Holdings> held;
+  if (arguments.has('d')) {
+    auto counted = count_replicas(session);
+    if (!counted) return counted.error();
+    held = std::move(*counted);
+  }
+  std::vector<std::string> columns{"address", "status"};
+  if (arguments.has('d'))
+    columns.insert(columns.end(), {"replica_count", "primary_count", "secondary_count"});
+  Section details = Section::rows("details", columns);
+  int alive = 0;
+  for (const auto& node : *all) {
+    alive += node.alive ? 1 : 0;
+    if ((wanted == "alive" && !node.alive) || (wanted == "unalive" && node.alive)) continue;
+    std::vector<json::value> row{json::string(node.address), node.alive ? "ALIVE" : "UNALIVE"};
+    if (arguments.has('d')) {
+      const Holdings& holdings = held[node.address];
+      row.insert(row.end(), {holdings.primaries + holdings.secondaries, holdings.primaries,
+                             holdings.secondaries});
+    }
+    details.add_row(std::move(row));
+  }
+  Section summary = Section::fields("summary");
+  summary.add_field("total_node_count", all->size());
+  summary.add_field("alive_node_count", alive);
+  summary.add_field("unalive_node_count", static_cast<int>(all->size()) - alive);
+  return session.show({details, summary}, arguments);
+}
+
+constexpr std::pair<std::string_view, MetaLevel> kLevels[] = {{"stopped", MetaLevel::kStopped},
+                                                              {"blind", MetaLevel::kBlind},
+                                                              {"freezed", MetaLevel::kFreezed},
+                                                              {"steady", MetaLevel::kSteady},
+                                                              {"lively", MetaLevel::kLively}};
+
+std::string level_name(MetaLevel level) {
+  for (const auto& [name, value] : kLevels) {
+    if (value == level) return fmt::format("fl_{}", name);
+  }
+  return fmt::format("fl_{}", static_cast<int>(level));
+}
+
+Error get_meta_level(Session& session, const Arguments&) {
+  auto level = session.admin().meta_level(MetaLevel::kUnchanged, session.timeout);
+  if (!level) return level.error();
+  if (session.json) {
+    session.emit({{"level", level_name(*level)}});
+  } else {
+    session.line(fmt::format("current meta level is {}", level_name(*level)));
+  }
+  return {};
+}
+
+Error set_meta_level(Session& session, const Arguments& arguments) {
+  for (const auto& [name, value] : kLevels) {
+    if (name != arguments.word(0)) continue;
+    auto old = session.admin().meta_level(value, session.timeout);
+    if (!old) return old.error();
+    if (session.json) {
+      session.emit({{"old_level", level_name(*old)}, {"level", level_name(value)}});
+    } else {
+      session.line(fmt::format("control meta level ok, the old level is {}", level_name(*old)));
+    }
+    return {};
+  }
+  return {
+      ErrorCode::kInvalidArgument,
+      fmt::format("'{}' is no meta level; allowed are stopped, blind, freezed, steady and lively",
+                  arguments.word(0))};
+}
+
+Error parse_gpid(const std::string& text, int32_t& app, int32_t& partition) {
+  auto gpid = Gpid::parse(text);
+  if (!gpid) return to_error(gpid.error());
+  app = gpid->app_id;
+  partition = gpid->partition_index;
+  return {};
+}
+
+Error balance(Session& session, const Arguments& arguments) {
+  int32_t app = 0;
+  int32_t partition = 0;
+  if (Error error = parse_gpid(arguments.text('g'), app, partition)) return error;
+  auto done = session.admin().balance(app, partition, arguments.text('p'), arguments.text('f'),
+                                      arguments.text('t'), session.timeout);
+  if (!done) return done.error();
+  session.json ? session.emit({{"result", "ERR_OK"}})
+               : session.line("send balance proposal result: ERR_OK");
+  return {};
+}
+
+constexpr std::pair<std::string_view, int> kProposals[] = {{"ASSIGN_PRIMARY", 1},
+                                                           {"UPGRADE_TO_PRIMARY", 2},
+                                                           {"ADD_SECONDARY", 3},
+                                                           {"UPGRADE_TO_SECONDARY", 4},
+                                                           {"DOWNGRADE_TO_SECONDARY", 5},
+                                                           {"DOWNGRADE_TO_INACTIVE", 6},
+                                                           {"REMOVE", 7},
+                                                           {"ADD_SECONDARY_FOR_LB", 8},
+                                                           {"PRIMARY_FORCE_UPDATE_BALLOT", 9}};
+
+Error propose(Session& session, const Arguments& arguments) {
+  int32_t app = 0;
+  int32_t partition = 0;
+  if (Error error = parse_gpid(arguments.text('g'), app, partition)) return error;
+  std::string wanted = arguments.text('p');
+  for (const auto& [name, type] : kProposals) {
+    if (name != wanted) continue;
+    auto done =
+        session.admin().propose(app, partition, {{arguments.text('t'), arguments.text('n'), type}},
+                                arguments.has('f'), session.timeout);
+    if (!done) return done.error();
+    session.json ? session.emit({{"result", "ERR_OK"}})
+                 : session.line("send proposal response: ERR_OK");
+    return {};
+  }
+  std::string names;
+  for (const auto& [name, type] : kProposals)
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("'{}' is no proposal; allowed are {}", wanted, names)};
+}
+
+struct Target {
+  std::string node;
+  std::string role;
+};
+
+Outcome<std::vector<Target>> choose_targets(Session& session, const Arguments& arguments) {
+  std::string type = arguments.text('t', "all");
+  if (type != "all" && type != "meta-server" && type != "replica-server") {
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("-t '{}'; allowed are all, meta-server and replica-server", type)};
+  }
+  std::vector<Target> targets;
+  auto add_list = [&](std::string_view list, std::string_view role) {
+    while (!list.empty()) {
+      auto comma = std::min(list.find(','), list.size());
+      if (comma > 0) targets.push_back({std::string(list.substr(0, comma)), std::string(role)});
+      list.remove_prefix(std::min(comma + 1, list.size()));
+    }
+  };
+  auto info = session.admin().cluster_info(session.timeout);
+  std::string metas;
+  if (info) {
+    for (const auto& [key, value] : *info) {
+      if (key == "meta_servers") metas = value;
+    }
+  }
+  if (metas.empty()) metas = fmt::format("{}", fmt::join(session.metas, ","));
+  if (arguments.has('l')) {
+    add_list(arguments.text('l'), "");
+    for (auto& target : targets) {
+      target.role = ("," + metas + ",").find("," + target.node + ",") != std::string::npos
+                        ? "meta-server"
+                        : "replica-server";
+    }
+    return targets;
+  }
+  if (type != "replica-server") add_list(metas, "meta-server");
+  if (type != "meta-server") {
+    auto all = session.admin().list_nodes(session.timeout);
+    if (!all) return all.error();
+    for (const auto& node : *all) {
+      if (node.alive) targets.push_back({node.address, "replica-server"});
+    }
+  }
+  return targets;
+}
+
+Error call_targets(Session& session, const Arguments& arguments, const std::string& command,
+                   const std::vector<std::string>& operands) {
+  auto targets = choose_targets(session, arguments);
+  if (!targets) return targets.error();
+  json::object details;
+  int failed = 0;
+  Error last;
+  for (const auto& target : *targets) {
+    auto answer = session.admin().remote_command(target.node, command, operands, session.timeout);
+    json::value message;
+    if (answer) {
+      json::error_code bad;
+      message = json::parse(*answer, bad);
+      if (bad) message = json_bytes(*answer);
+    } else {
+      ++failed;
+      last = answer.error();
+      message = json::string(answer.error().to_string());
+    }
+    details[target.node] =
+        json::object{{"role", target.role}, {"acked", answer.ok()}, {"message", message}};
+  }
+  std::string whole = command;
+  for (const auto& operand : operands) whole += " " + operand;
+  session.emit({{"command", whole},
+                {"details", details},
+                {"succeed_count", static_cast<int>(targets->size()) - failed},
+                {"failed_count", failed}});
+  if (failed > 0)
+    return {last.code,
+            fmt::format("{} of {} nodes failed; {}", failed, targets->size(), last.message)};
+  return {};
+}
+
+Error remote_command(Session& session, const Arguments& arguments) {
+  auto words = arguments.words();
+  std::string command = words.front();
+  words.erase(words.begin());
+  return call_targets(session, arguments, command, words);
+}
+
+Error server_info(Session& session, const Arguments& arguments) {
+  return call_targets(session, arguments, "server-info", {});
+}
+
+Error flush_log(Session& session, const Arguments& arguments) {
+  return call_targets(session, arguments, "flush-log", {});
+}
+
+Error report_death(Session& session, const Arguments& arguments) {
+  int64_t start_ms = 0;
+  if (arguments.count() > 1) {
+    auto number = parse_number("START_MS", arguments.word(1), 0, INT64_MAX);
+    if (!number) return to_error(number.error());
+    start_ms = *number;
+  }
+  auto done = session.admin().report_death(
+      arguments.word(0), start_ms, arguments.text('r', "reported by an operator"), session.timeout);
+  if (!done) return done.error();
+  session.json ? session.emit({{"reported", arguments.word(0)}})
+               : session.line(fmt::format("the death of {} was reported to {}", arguments.word(0),
+                                          done.origin.server()));
+  return {};
+}
+
+}  // namespace
+
+std::vector<Command> cluster_commands() {
+  const std::vector<Option> targets{
+      {'t', "node_type", "all|meta-server|replica-server", "which daemons"},
+      {'l', "node_list", "host:port,...", "these daemons"}};
+  return {
+      {"cluster_info",
+       "[-j] [-o FILE]",
+       "the cluster at a glance",
+       {kJson, kOutput},
+       0,
+       0,
+       cluster_info},
+      {"nodes",
+       "[-d] [-s all|alive|unalive] [-j] [-o FILE]",
+       "the replica servers",
+       {{'d', "detailed", "", "how many replicas each holds"},
+        {'s', "status", "all|alive|unalive", "only these"},
+        kJson,
+        kOutput},
+       0,
+       0,
+       nodes},
+      {"remote_command", "[-t all|meta-server|replica-server] [-l HOST:PORT,...] COMMAND [ARG...]",
+       "run a command inside of daemons (`remote_command help` lists them)", targets, 1, kAnyNumber,
+       remote_command, true},
+      {"server_info", "[-t TYPE] [-l HOST:PORT,...]", "version and start time of the daemons",
+       targets, 0, 0, server_info},
+      {"flush_log", "[-t TYPE] [-l HOST:PORT,...]", "make the daemons write out their logs",
+       targets, 0, 0, flush_log},
+      {"get_meta_level",
+       "",
+       "how much the meta server may change by itself",
+       {},
+       0,
+       0,
+       get_meta_level},
+      {"set_meta_level",
+       "stopped|blind|freezed|steady|lively",
+       "change that",
+       {},
+       1,
+       1,
+       set_meta_level},
+      {"balance",
+       "-g APP.PARTITION -p move_pri|copy_pri|copy_sec -f FROM -t TO",
+       "move a primary or a replica",
+       {{'g', "gpid", "app.partition", "which partition"},
+        {'p', "type", "move_pri|copy_pri|copy_sec", "what to do"},
+        {'f', "from", "host:port", "from which node"},
+        {'t', "to", "host:port", "to which node"}},
+       0,
+       0,
+       balance},
+      {"propose",
+       "[-f] -g APP.PARTITION -p TYPE -t TARGET -n NODE",
+       "tell a node to change a partition's membership",
+       {{'f', "force", "", "unchecked"},
+        {'g', "gpid", "app.partition", "which partition"},
+        {'p', "type", "ASSIGN_PRIMARY|...", "what to do"},
+        {'t', "target", "host:port", "who is told"},
+        {'n', "node", "host:port", "whom it is about"}},
+       0,
+       0,
+       propose},
+      {"report_death",
+       "HOST:PORT [START_MS] [-r REASON]",
+       "tell the metas that a replica server's process has surely ended, so that failover starts "
+       "at once",
+       {{'r', "reason", "text", "what was seen"}},
+       1,
+       2,
+       report_death},
+  };
+}
+
+}  // namespace markab::shell
