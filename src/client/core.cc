@@ -412,9 +412,10 @@ void Core::fail_at_deadline(Call& call) {
   }
   if (call.last_code == Errc::kBusy)
     return fail(call, ErrorCode::kBusy, "the server was too busy until the deadline");
-  fail(call, ErrorCode::kUnavailable,
-       call.attempt == 0 ? "no primary was found before the deadline"
-                         : "no primary took it before the deadline");
+  std::string_view what = call.only_resolves() ? "the meta servers told nothing before the deadline"
+                          : call.attempt == 0  ? "no primary was found before the deadline"
+                                               : "no primary took it before the deadline";
+  fail(call, ErrorCode::kUnavailable, what);
 }
 
 }  // namespace markab::client

@@ -1,0 +1,288 @@
+// markab-bench: a closed loop against a table; throughput, latency, and what the daemons'
+// processors spent.
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <cmath>
+#include <iostream>
+#include <map>
+#include <thread>
+
+#include "base/log.h"
+#include "bench/http_get.h"
+#include "bench/load.h"
+#include "markab/admin.h"
+
+namespace markab::bench {
+
+namespace json = boost::json;
+
+namespace {
+
+struct BenchOptions {
+  std::string metas = "127.0.0.1:34601";
+  std::string table = "temp";
+  std::string workload = "get";
+  uint64_t keys = 100000;
+  int connections = 50;
+  int depth = 1;
+  size_t value_size = 100;
+  double seconds = 10;
+  double warm_up = 1;
+  double read_share = 0.5;
+  int threads = 1;
+  uint64_t seed = 1;
+  int64_t timeout_ms = 5000;
+  bool json = false;
+};
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> parts;
+  std::string part;
+  std::istringstream in(text);
+  while (std::getline(in, part, ',')) {
+    if (!part.empty()) parts.push_back(part);
+  }
+  return parts;
+}
+
+// The processor time that each replica server has used since its start, in µs.
+class CpuMeter {
+ public:
+  explicit CpuMeter(const std::vector<std::string>& metas) {
+    ClientOptions options;
+    options.meta_servers = metas;
+    auto client = Client::create(options);
+    if (!client) return;
+    auto nodes = (*client)->admin().list_nodes();
+    if (!nodes) return;
+    for (const auto& node : *nodes) {
+      auto address = HostPort::parse(node.address);
+      if (node.alive && address) nodes_.push_back(*address);
+    }
+  }
+
+  // By node; a node without the metric is left out, and told once.
+  std::map<HostPort, int64_t> read() {
+    std::map<HostPort, int64_t> used;
+    for (HostPort node : nodes_) {
+      auto us = read_one(node);
+      if (us) {
+        used[node] = *us;
+      } else if (!complained_) {
+        complained_ = true;
+        std::cerr << "markab-bench: no processor time of " << node.to_string() << ": "
+                  << us.error().message() << '\n';
+      }
+    }
+    return used;
+  }
+  size_t node_count() const { return nodes_.size(); }
+
+ private:
+  static Result<int64_t> read_one(HostPort node) {
+    auto body = http_get(node, "/metrics?types=server&metrics=process_cpu_us");
+    if (!body) return body.error();
+    json::error_code bad;
+    json::value snapshot = json::parse(*body, bad);
+    if (!bad && snapshot.is_object()) {
+      if (const auto* value = snapshot.find_pointer("/entities/0/metrics/0/value", bad);
+          value != nullptr && !bad) {
+        auto number = value->to_number<int64_t>(bad);
+        if (!bad) return number;
+      }
+    }
+    return Status(Errc::kInvalidData, "/metrics shows no process_cpu_us");
+  }
+
+  std::vector<HostPort> nodes_;
+  bool complained_ = false;
+};
+
+double us(int64_t ns) { return static_cast<double>(ns) / 1000; }
+
+// Two digits after the point are as much as a measurement is worth.
+double rounded(double value) { return std::round(value * 100) / 100; }
+
+json::object describe_cpu(const std::map<HostPort, int64_t>& before,
+                          const std::map<HostPort, int64_t>& after, int64_t operations) {
+  json::object by_node;
+  double total = 0;
+  for (const auto& [node, end] : after) {
+    auto begin = before.find(node);
+    if (begin == before.end() || operations == 0) continue;
+    double each = static_cast<double>(end - begin->second) / static_cast<double>(operations);
+    by_node[node.to_string()] = rounded(each);
+    total += each;
+  }
+  return {{"total", rounded(total)}, {"by_node", by_node}};
+}
+
+json::object describe(const BenchOptions& options, const LoadResult& result, double seconds,
+                      json::object cpu) {
+  const Histogram& latency = result.latency_ns;
+  double rate = seconds > 0 ? static_cast<double>(result.operations) / seconds : 0;
+  return {{"workload", options.workload},
+          {"keys", options.keys},
+          {"connections", options.connections},
+          {"depth", options.depth},
+          {"value_size", options.value_size},
+          {"operations", result.operations},
+          {"errors", result.errors},
+          {"missing", result.missing},
+          {"seconds", rounded(seconds)},
+          {"ops_per_second", rounded(rate)},
+          {"latency_us", json::object{{"p50", us(latency.quantile(0.5))},
+                                      {"p90", us(latency.quantile(0.9))},
+                                      {"p99", us(latency.quantile(0.99))},
+                                      {"p999", us(latency.quantile(0.999))},
+                                      {"max", us(latency.max())}}},
+          {"cpu_us_per_op", std::move(cpu)}};
+}
+
+void print_for_people(const BenchOptions& options, const LoadResult& result,
+                      const json::object& said) {
+  auto number = [](const json::value& v) { return v.to_number<double>(); };
+  const auto& latency = said.at("latency_us").as_object();
+  const auto& cpu = said.at("cpu_us_per_op").as_object();
+  std::cerr << fmt::format(
+      "{} of {} B, {} connections x depth {}: {:.0f} operations/s ({} in {:.2f} s, {} errors)\n",
+      options.workload, options.value_size, options.connections, options.depth,
+      number(said.at("ops_per_second")), result.operations, number(said.at("seconds")),
+      result.errors);
+  std::cerr << fmt::format(
+      "latency in us: p50 {:.0f}, p90 {:.0f}, p99 {:.0f}, p999 {:.0f}, max {:.0f}\n",
+      number(latency.at("p50")), number(latency.at("p90")), number(latency.at("p99")),
+      number(latency.at("p999")), number(latency.at("max")));
+  std::cerr << fmt::format("processor time of the replica servers: {} us per operation",
+                           number(cpu.at("total")));
+  for (const auto& [node, each] : cpu.at("by_node").as_object()) {
+    std::cerr << fmt::format(", {} {}", std::string_view(node), number(each));
+  }
+  std::cerr << '\n';
+  if (result.missing > 0) {
+    std::cerr << fmt::format(
+        "{} rows were missing; run --workload fill with the same --keys first\n", result.missing);
+  }
+  if (result.errors > 0) std::cerr << "first error: " << result.first_error << '\n';
+}
+
+Workload workload_of(const std::string& name) {
+  if (name == "fill") return Workload::kFill;
+  if (name == "set") return Workload::kSet;
+  if (name == "mixed") return Workload::kMixed;
+  return Workload::kGet;
+}
+
+void wait_seconds(double seconds) {
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
+
+}  // namespace
+
+int run(const BenchOptions& options) {
+  LoadOptions load_options;
+  auto metas = split_list(options.metas);
+  for (const auto& text : metas) {
+    auto node = HostPort::parse(text);
+    if (!node) {
+      std::cerr << "markab-bench: --meta: " << node.error().message() << '\n';
+      return 1;
+    }
+    load_options.metas.push_back(*node);
+  }
+  if (metas.empty()) {
+    std::cerr << "markab-bench: --meta names no server\n";
+    return 1;
+  }
+  load_options.table = options.table;
+  load_options.workload = workload_of(options.workload);
+  load_options.keys = options.keys;
+  load_options.connections = options.connections;
+  load_options.depth = options.depth;
+  load_options.value_size = options.value_size;
+  load_options.read_share = options.read_share;
+  load_options.threads = options.threads;
+  load_options.seed = options.seed;
+  load_options.timeout = std::chrono::milliseconds(options.timeout_ms);
+
+  CpuMeter meter(metas);
+  auto load = Load::open(load_options);
+  if (!load) {
+    std::cerr << "markab-bench: " << load.error().message() << '\n';
+    return 1;
+  }
+  bool fill = load_options.workload == Workload::kFill;
+  using Clock = std::chrono::steady_clock;
+  auto before = meter.read();
+  auto begin = Clock::now();
+  (*load)->start();
+  if (fill) {
+    while (!(*load)->filled()) wait_seconds(0.01);
+  } else {
+    wait_seconds(options.warm_up);
+    before = meter.read();
+    (*load)->count();
+    begin = Clock::now();
+    wait_seconds(options.seconds);
+  }
+  LoadResult result;
+  (*load)->read(result);
+  std::chrono::duration<double> passed = Clock::now() - begin;
+  auto after = meter.read();
+  (*load)->stop();
+
+  auto said =
+      describe(options, result, passed.count(), describe_cpu(before, after, result.operations));
+  print_for_people(options, result, said);
+  if (options.json) std::cout << json::serialize(said) << std::endl;
+  return result.errors == 0 && result.operations > 0 ? 0 : 1;
+}
+
+}  // namespace markab::bench
+
+int main(int argc, char** argv) {
+  markab::bench::BenchOptions options;
+  CLI::App app(
+      "A closed loop of requests against a table, with latencies and the daemons' processor time.",
+      "markab-bench");
+  app.add_option("-m,--meta", options.metas, "meta servers: host:port[,host:port...]")
+      ->capture_default_str();
+  app.add_option("--table", options.table, "which table; it must exist")->capture_default_str();
+  app.add_option("--workload", options.workload,
+                 "fill writes every key once; the others run for --seconds")
+      ->check(CLI::IsMember({"fill", "get", "set", "mixed"}))
+      ->capture_default_str();
+  app.add_option("--keys", options.keys, "keys 0 to N-1")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1000000000000}))
+      ->capture_default_str();
+  app.add_option("--connections", options.connections, "")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  app.add_option("--depth", options.depth, "requests on their way per connection")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--value-size", options.value_size, "bytes")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--seconds", options.seconds, "how long to measure")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->capture_default_str();
+  app.add_option("--warm-up", options.warm_up, "seconds before that")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  app.add_option("--read-share", options.read_share, "of the mixed workload")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app.add_option("--threads", options.threads, "event loops of the load generator")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_option("--seed", options.seed, "of the keys' order")->capture_default_str();
+  app.add_option("--timeout", options.timeout_ms, "of one request, in ms")
+      ->check(CLI::Range(1, 3600 * 1000))
+      ->capture_default_str();
+  app.add_flag("--json", options.json, "one line of JSON, last on standard output");
+  CLI11_PARSE(app, argc, argv);
+  markab::log::set_level(markab::log::Level::kError);
+  return markab::bench::run(options);
+}
