@@ -191,6 +191,9 @@ void ReplicaCore::pursue_changes(Actions& out) {
 }
 
 bool ReplicaCore::pursue_learners(Actions& out) {
+  // What was inherited counts as committed here: the primary before may have told clients so, even
+  // after its reign.
+  Decree needed = std::max(last_committed_, reign_prepared_);
   for (auto& peer : peers_) {
     if (!peer.learner) continue;
     if (peer.asked && peer.leaving) {
@@ -199,7 +202,7 @@ bool ReplicaCore::pursue_learners(Actions& out) {
       ask(ChangeKind::kNextBallot, options_.self, out);
       return true;
     }
-    if (peer.asked || (!peer.leaving && peer.gating && peer.acked >= last_committed_)) {
+    if (peer.asked || (!peer.leaving && peer.gating && peer.acked >= needed)) {
       peer.asked = true;
       ask(ChangeKind::kAddSecondary, peer.node, out);
       return true;
