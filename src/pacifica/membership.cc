@@ -66,7 +66,10 @@ void ReplicaCore::adopt(const Membership& m, Actions& out) {
   } else if (m.primary != membership_.primary || !next_ballot) {
     refuse_pending(Errc::kVersionOutdated, out);
   }
-  if (leads && role_ != Role::kLearner && trusted_) return begin_reign(m, out);
+  // From learner to primary at the next ballot is not possible (04 §1.2). In a gap it may have been
+  // made a secondary without hearing of it, and be the one that is left.
+  bool fit = role_ == Role::kLearner ? streaming_ && !next_ballot : trusted_;
+  if (leads && fit) return begin_reign(m, out);
 
   Role role = role_under(m);
   bool continues = role == role_ && m.primary == membership_.primary;
@@ -99,6 +102,7 @@ void ReplicaCore::begin_reign(const Membership& m, Actions& out) {
   refuse_pending(Errc::kVersionOutdated, out);
   append_reign(m.ballot, list_.last(), out);
   membership_ = m;
+  trusted_ = true;
   outside_ = false;
   reign_ = m.ballot;
   reign_prepared_ = list_.last();
