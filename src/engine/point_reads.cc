@@ -8,6 +8,17 @@
 
 namespace markab::engine {
 
+namespace {
+
+// Of a live record. A time too far away for the wire's number (a client sent a negative one) must
+// not read as "none".
+int32_t ttl_of(uint32_t expire_ts, uint32_t now) {
+  if (expire_ts == 0) return -1;
+  return static_cast<int32_t>(std::min<uint32_t>(expire_ts - now, INT32_MAX));
+}
+
+}  // namespace
+
 EngineImpl::Found EngineImpl::find(std::string_view raw_key, const ReadContext& context,
                                    ReadArena& arena, Record& record, int32_t& error) const {
   rocksdb::PinnableSlice& pinned = arena.pin();
@@ -80,10 +91,7 @@ ReadOutcome EngineImpl::ttl(const wire::blob& key, const ReadContext& context, R
   switch (find(key.view, context, arena, record, response.error)) {
     case Found::kLive:
       response.error = storage::kOk;
-      response.ttl_seconds =
-          record.expire_ts == 0
-              ? -1
-              : static_cast<int32_t>(record.expire_ts - expiry_now(context.wall_us));
+      response.ttl_seconds = ttl_of(record.expire_ts, expiry_now(context.wall_us));
       break;
     case Found::kAbsent:
       response.error = storage::kNotFound;

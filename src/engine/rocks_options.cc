@@ -4,6 +4,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 
 #include "base/log.h"
 #include "engine/hashkey_transform.h"
@@ -35,6 +36,8 @@ class LogForwarder final : public rocksdb::Logger {
   using rocksdb::Logger::Logv;
   void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list ap) override {
     if (level < GetInfoLogLevel() || level == rocksdb::HEADER_LEVEL) return;
+    // A warning at every checkpoint, which means nothing.
+    if (std::strstr(format, "File Deletions") != nullptr) return;
     char line[512];
     vsnprintf(line, sizeof line, format, ap);
     if (level == rocksdb::WARN_LEVEL) {

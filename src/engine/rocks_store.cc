@@ -5,10 +5,13 @@
 #include <rocksdb/write_batch.h>
 
 #include <charconv>
+#include <filesystem>
+#include <optional>
 
 #include "base/assert.h"
 #include "base/escape.h"
 #include "base/log.h"
+#include "engine/deferred_sync.h"
 #include "engine/effects.h"
 #include "engine/rocks_options.h"
 #include "engine/value_codec.h"
@@ -77,10 +80,15 @@ Status to_status(const rocksdb::Status& s) {
 }
 
 // Reads back the durable decree after each flush, so that last_flushed() is one load.
+// Its calls come from RocksDB's threads.
 class RocksStore::FlushListener final : public rocksdb::EventListener {
  public:
   explicit FlushListener(RocksStore& store) : store_(store) {}
   const char* Name() const override { return "markab.FlushListener"; }
+  void OnFlushBegin(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
+    Status s = store_.sync_creation();
+    if (!s.ok()) MARKAB_ERROR("engine {}: {}", store_.options_.gpid, s);
+  }
   void OnFlushCompleted(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
     store_.note_flushed();
   }
@@ -139,7 +147,13 @@ Status RocksStore::open_db(SharedResources& shared) {
       {kMetaFamilyName, make_meta_options(shared)}};
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
+  std::optional<CreationScope> creation;
+  if (fresh) {
+    creation.emplace();
+    creation_synced_.store(false);
+  }
   rocksdb::Status opened = rocksdb::DB::Open(db_options, options_.dir, families, &handles, &db);
+  creation.reset();
   if (!opened.ok()) return failed("opening", opened);
   db_.reset(db);
   data_ = handles[0];
@@ -189,6 +203,23 @@ Status RocksStore::load_facts() {
   last_applied_.store(decree, std::memory_order_release);
   last_flushed_.store(decree, std::memory_order_release);
   return Status::Ok();
+}
+
+Status RocksStore::sync_creation() {
+  if (creation_synced_.load(std::memory_order_acquire)) return Status::Ok();
+  io::FileSystem& fs = io::real_file_system();
+  auto manifest = fs.read_all(options_.dir + "/CURRENT");
+  if (!manifest) return manifest.error();
+  while (!manifest->empty() && manifest->back() == '\n') manifest->pop_back();
+  for (const std::string& name : {*manifest, std::string("CURRENT")}) {
+    auto file = fs.open_append(options_.dir + "/" + name);
+    if (!file) return file.error();
+    if (Status s = (*file)->sync(); !s.ok()) return s;
+  }
+  if (Status s = fs.sync_directory(options_.dir); !s.ok()) return s;
+  Status s = fs.sync_directory(std::filesystem::path(options_.dir).parent_path());
+  if (s.ok()) creation_synced_.store(true, std::memory_order_release);
+  return s;
 }
 
 Status RocksStore::read_fact(rocksdb::ReadTier tier, const char* name, int64_t& value,
@@ -279,6 +310,7 @@ Status RocksStore::write(Decree decree, std::string_view effects) {
 }
 
 Status RocksStore::flush() {
+  if (Status s = sync_creation(); !s.ok()) return s;
   rocksdb::FlushOptions how;
   how.wait = true;
   how.allow_write_stall = true;

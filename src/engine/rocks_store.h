@@ -63,6 +63,8 @@ class RocksStore final : public Store {
   Status load_facts();
   // A fact of the meta family; `found` is false when it is absent.
   Status read_fact(rocksdb::ReadTier tier, const char* name, int64_t& value, bool& found) const;
+  // Before the first flush of a new store: makes durable what its creation left to be synced.
+  Status sync_creation();
   void note_flushed();
   Status failed(std::string_view what, const rocksdb::Status& status) const;
 
@@ -74,6 +76,7 @@ class RocksStore final : public Store {
   std::atomic<Decree> last_applied_{0};
   std::atomic<Decree> last_flushed_{0};
   std::atomic<bool> open_{false};
+  std::atomic<bool> creation_synced_{true};
   std::string scratch_;  // of write(): keeps its capacity
 };
 

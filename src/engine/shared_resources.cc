@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "engine/deferred_sync.h"
 #include "io/file.h"
 
 namespace markab::engine {
@@ -40,7 +41,7 @@ uint64_t usable_memory_bytes() {
 }
 
 SharedResources::SharedResources(const SharedResourceOptions& options)
-    : env_(rocksdb::Env::Default()), background_threads_(std::max(1, options.background_threads)) {
+    : env_(make_store_env()), background_threads_(std::max(1, options.background_threads)) {
   rocksdb::LRUCacheOptions cache;
   cache.capacity = share(options.block_cache_bytes, 4, kMaxBlockCache);
   cache.high_pri_pool_ratio = kHighPriorityRatio;

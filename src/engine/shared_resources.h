@@ -26,7 +26,7 @@ class SharedResources {
  public:
   explicit SharedResources(const SharedResourceOptions& options);
 
-  rocksdb::Env* env() const { return env_; }
+  rocksdb::Env* env() const { return env_.get(); }
   const std::shared_ptr<rocksdb::Cache>& block_cache() const { return block_cache_; }
   const std::shared_ptr<rocksdb::WriteBufferManager>& write_buffers() const {
     return write_buffers_;
@@ -37,7 +37,7 @@ class SharedResources {
   int background_threads() const { return background_threads_; }
 
  private:
-  rocksdb::Env* env_;
+  std::unique_ptr<rocksdb::Env> env_;
   int background_threads_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;

@@ -240,5 +240,81 @@ TEST_F(RocksStoreTest, DamageNamesFileAndOffset) {
   EXPECT_NE(error.message().find("offset"), std::string::npos) << error.to_string();
 }
 
+// Compaction drops the dead and what is another partition's, and gives default_ttl to what has no
+// time (spec 02 §14).
+class RecordFilterTest : public RocksStoreTest {
+ protected:
+  static constexpr uint32_t kNow = 1700000000 - kExpiryEpoch;
+
+  void write_rows(Store& store) {
+    ASSERT_TRUE(store.write(1, put_effects("hello", "dead", "v", kNow)).ok());
+    ASSERT_TRUE(store.write(2, put_effects("hello", "dying", "v", kNow + 1)).ok());
+    ASSERT_TRUE(store.write(3, put_effects("hello", "for ever", "v")).ok());           // mod 8: 7
+    ASSERT_TRUE(store.write(4, put_effects("user_0001", "a", "v", 4000000000)).ok());  // mod 8: 2
+    std::string rubbish;
+    EffectsWriter::start(rubbish);
+    EffectsWriter::put(rubbish, "x", "", "short");
+    ASSERT_TRUE(store.write(5, rubbish).ok());
+  }
+  static void compact(RocksStore& store) {
+    rocksdb::CompactRangeOptions how;
+    how.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+    ASSERT_TRUE(store.flush().ok());
+    ASSERT_TRUE(store.db().CompactRange(how, nullptr, nullptr).ok());
+  }
+  static size_t rows(Store& store) {
+    size_t n = 0;
+    auto it = store.iterate({}, nullptr, nullptr, false);
+    for (it->SeekToFirst(); it->Valid(); it->Next()) ++n;
+    return n;
+  }
+};
+
+TEST_F(RecordFilterTest, DropsTheDeadOnly) {
+  auto store = open();
+  write_rows(*store);
+  EXPECT_EQ(rows(*store), 5u);
+  compact(*store);
+  EXPECT_EQ(rows(*store), 4u);
+  EXPECT_EQ(value_of(*store, "hello", "dead"), "(none)");
+  uint32_t expire_ts = 1;
+  EXPECT_EQ(value_of(*store, "hello", "for ever", &expire_ts), "v");
+  EXPECT_EQ(expire_ts, 0u);
+}
+
+TEST_F(RecordFilterTest, GivesDefaultTtl) {
+  auto store = open();
+  write_rows(*store);
+  TableSettings settings;
+  settings.default_ttl_s = 100;
+  settings_.set(settings);
+  compact(*store);
+  uint32_t expire_ts = 0;
+  EXPECT_EQ(value_of(*store, "hello", "for ever", &expire_ts), "v");
+  EXPECT_EQ(expire_ts, kNow + 100);
+  EXPECT_EQ(value_of(*store, "hello", "dying", &expire_ts), "v");
+  EXPECT_EQ(expire_ts, kNow + 1);
+}
+
+TEST_F(RecordFilterTest, DropsStrangersWhenAskedAndKnown) {
+  auto store = open();  // partition 3
+  write_rows(*store);
+  TableSettings settings;
+  settings.validate_partition_hash = true;
+  settings_.set(settings);  // the count is not known: everything stays
+  compact(*store);
+  EXPECT_EQ(rows(*store), 4u);
+  settings.partition_version = 1;  // this partition is none of the two: everything stays
+  settings_.set(settings);
+  compact(*store);
+  EXPECT_EQ(rows(*store), 4u);
+  settings.partition_version = 3;  // "hello" mod 4 is 3, "user_0001" is 2
+  settings_.set(settings);
+  compact(*store);
+  EXPECT_EQ(value_of(*store, "hello", "for ever"), "v");
+  EXPECT_EQ(value_of(*store, "user_0001", "a"), "(none)");
+  EXPECT_EQ(rows(*store), 3u);
+}
+
 }  // namespace
 }  // namespace markab::engine
