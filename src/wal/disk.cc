@@ -11,50 +11,56 @@ void Syncer::request(std::shared_ptr<Syncable> log) {
     std::lock_guard lock(mutex_);
     if (log->waits_) return;
     log->waits_ = true;
-    waiting_.push_back(std::move(log));
-    if (under_way_) return;
-    under_way_ = true;
+    if (log->under_way_) return;  // sync_next() puts it into the queue
+    queue_.push_back(std::move(log));
+    if (visits_ == parallel_) return;
+    ++visits_;
   }
-  start_round(home);
+  visit(home);
 }
 
-void Syncer::start_round(io::Shard& home) {
-  auto self = shared_from_this();
+// One log per visit: others who need the pool have their turn between.
+void Syncer::visit(io::Shard& home) {
   pool_.run(
-      home, [self] { self->run_round(); }, [] {});
+      home, [self = shared_from_this()] { self->sync_next(); }, [] {});
 }
 
-void Syncer::run_round() {
-  std::vector<std::shared_ptr<Syncable>> logs;
+void Syncer::sync_next() {
+  std::shared_ptr<Syncable> log;
   {
     std::lock_guard lock(mutex_);
-    logs.swap(waiting_);
-  }
-  for (auto& log : logs) {
-    {
-      std::lock_guard lock(mutex_);
-      log->waits_ = false;  // what is written from here on asks for another round
+    if (queue_.empty()) {
+      --visits_;
+      return;
     }
-    log->sync_round();
+    log = std::move(queue_.front());
+    queue_.pop_front();
+    log->waits_ = false;  // what is written from here on asks again
+    log->under_way_ = true;
   }
-  io::Shard* next = nullptr;
+  log->sync();
   {
     std::lock_guard lock(mutex_);
-    if (waiting_.empty()) {
-      under_way_ = false;
-    } else {
-      next = &waiting_.front()->home();
+    log->under_way_ = false;
+    if (log->waits_) queue_.push_back(log);
+    if (queue_.empty()) {
+      --visits_;
+      return;
     }
   }
-  if (next != nullptr) start_round(*next);
+  visit(log->home());
 }
 
 DiskImpl::DiskImpl(io::FileSystem& files, io::BlockingPool& pool, const Options& options)
-    : files_(files), pool_(pool), options_(options), syncer_(std::make_shared<Syncer>(pool)) {
+    : files_(files),
+      pool_(pool),
+      options_(options),
+      syncer_(std::make_shared<Syncer>(pool, options.parallel_syncs)) {
   MARKAB_ASSERT(options.segment_bytes > kSegmentHeader, "a segment has no room for a record",
                 options.segment_bytes);
   MARKAB_ASSERT(options.interval > Duration(0), "an interval of no length",
                 options.interval.count());
+  MARKAB_ASSERT(options.parallel_syncs > 0, "nobody syncs", options.parallel_syncs);
 }
 
 std::unique_ptr<Disk> Disk::make(io::FileSystem& files, io::BlockingPool& pool,

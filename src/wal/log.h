@@ -51,6 +51,9 @@ class Disk {
     LogSync sync = LogSync::kAlways;
     Duration interval = std::chrono::milliseconds(100);
     uint64_t segment_bytes = 32u << 20;
+    // So many logs are synced at a time, each on a thread of the pool: the pool needs more threads
+    // than all its disks ask for together. See disk.h for why more than one.
+    int parallel_syncs = 4;
     size_t max_unwritten_bytes = 32u << 20;  // per log: more is kBusy for the appender
   };
   virtual ~Disk() = default;

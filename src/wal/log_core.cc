@@ -276,7 +276,7 @@ void LogCore::sync_directory_behind() {
 
 // --- durability ---
 
-void LogCore::sync_round() {
+void LogCore::sync() {
   Position position;
   uint64_t epoch = 0;
   {
@@ -340,7 +340,7 @@ void LogCore::tell_failure() {
   tell(error_, durable_.decree);
 }
 
-// Syncs what was written, also what a round has in its hands. Blocking.
+// Syncs what was written, also what the pool has in its hands. Blocking.
 Status LogCore::sync_all() {
   std::vector<std::shared_ptr<SegmentFile>> files;
   {

@@ -59,7 +59,7 @@ class LogCore final : public Syncable, public std::enable_shared_from_this<LogCo
   Result<std::vector<std::pair<Record, std::string>>> read(Decree from, size_t max_bytes);
 
   // Syncable.
-  void sync_round() override;
+  void sync() override;
   io::Shard& home() override { return shard_; }
 
  private:
@@ -140,7 +140,7 @@ class LogCore final : public Syncable, public std::enable_shared_from_this<LogCo
   LogIndex index_;
   Position written_;
   std::vector<std::shared_ptr<SegmentFile>> dirty_;    // written to since their last sync
-  std::vector<std::shared_ptr<SegmentFile>> syncing_;  // in the round under way
+  std::vector<std::shared_ptr<SegmentFile>> syncing_;  // under way
 };
 
 }  // namespace markab::wal

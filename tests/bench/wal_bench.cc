@@ -13,7 +13,7 @@
 namespace markab::wal {
 namespace {
 
-constexpr int kThreads = 4;
+constexpr int kThreads = 8;
 
 class Bench {
  public:
@@ -107,9 +107,9 @@ void none(benchmark::State& state) { append(state, LogSync::kNone, 10000); }
 #define CASES               \
   Args({1, 1, 200})         \
       ->Args({1, 20, 200})  \
-      ->Args({8, 20, 200})  \
-      ->Args({32, 20, 200}) \
-      ->Args({8, 20, 4096})
+      ->Args({16, 20, 200})  \
+      ->Args({64, 20, 200}) \
+      ->Args({16, 20, 4096})
 BENCHMARK(always)->CASES->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(interval)->CASES->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(none)->CASES->UseRealTime()->Unit(benchmark::kMillisecond);
@@ -118,7 +118,7 @@ BENCHMARK(none)->CASES->UseRealTime()->Unit(benchmark::kMillisecond);
 void replay(benchmark::State& state) {
   Bench bench(LogSync::kNone, 1);
   auto size = static_cast<size_t>(state.range(0));
-  bench.run(static_cast<Decree>((256u << 20) / (size + 48)), 1000, size);
+  bench.run(static_cast<Decree>((256u << 20) / (size + 48)), 100, size);
   uint64_t bytes = 0;
   for (auto _ : state) {
     bench.close();
