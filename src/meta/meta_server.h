@@ -38,7 +38,7 @@ class MetaServer {
   // later are answered with ERR_SERVICE_NOT_ACTIVE. On the shard.
   void stop(Task done);
 
-  // --- on the shard
+  // --- on the shard ---
   const Standing& standing() const { return standing_; }
   bool serving() const { return leadership_ != nullptr && leadership_->serving(); }
   // The leader's core; null on followers.

@@ -11,8 +11,7 @@
 
 namespace markab::meta {
 
-// --- actions
-// ---------------------------------------------------------------------------------------------------------
+// --- actions ---
 
 // Writes to be made durable together; stores are executed in the order of their ids. Answered by
 // on_stored(id).
@@ -91,8 +90,7 @@ using Action = std::variant<Store, Propose, AskStepDown, Answer, AnswerUpdate, M
                             NodeChanged, Note>;
 using Actions = std::vector<Action>;
 
-// --- requests
-// --------------------------------------------------------------------------------------------------------
+// --- requests ---
 
 struct CreateTable {
   std::string name;

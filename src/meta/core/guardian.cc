@@ -129,8 +129,7 @@ void MetaCore::assign_primary(Table& table, Partition& p, HostPort node, std::st
                ChangeType::kAssignPrimary, node, std::move(reason), Tell::kMembers);
 }
 
-// --- secondaries
-// -----------------------------------------------------------------------------------------------------
+// --- secondaries ---
 
 void MetaCore::cure_secondaries(Table& table, Partition& p) {
   // The dead leave by the primary's request; it is told at once and reminded.
@@ -239,8 +238,7 @@ void MetaCore::clear_cure(Partition& p) {
   account(p, +1);
 }
 
-// --- what an operator planned (03 §4.5, §10.2)
-// -----------------------------------------------------------------------
+// --- what an operator planned (03 §4.5, §10.2) ---
 
 void MetaCore::on_balance(uint64_t token, const BalanceRequest& request, Moment t, Actions& out) {
   Event event(*this, t, out);
@@ -369,8 +367,7 @@ void MetaCore::set_level(Level level, Moment t, Actions& out) {
   }
 }
 
-// --- what the last two know (03 §4.8)
-// --------------------------------------------------------------------------------
+// --- what the last two know (03 §4.8) ---
 
 std::vector<DddPartition> MetaCore::diagnose(int32_t app_id, int32_t index) const {
   std::vector<DddPartition> out;

@@ -69,8 +69,7 @@ void MetaCore::on_update(uint64_t token, const UpdateRequest& request, Moment t,
       token);
 }
 
-// --- who becomes what
-// ------------------------------------------------------------------------------------------------
+// --- who becomes what ---
 
 void MetaCore::fail_over(Table& table, Partition& p, ChangeType type, HostPort node,
                          std::string reason) {
@@ -156,8 +155,7 @@ void MetaCore::place_members(const Table& table, PartitionConfig& config) {
   }
 }
 
-// --- planned moves
-// ---------------------------------------------------------------------------------------------------
+// --- planned moves ---
 
 void MetaCore::start_move(Partition& p, HostPort to) {
   p.move = Partition::Move{p.config.primary, to, now(), false};
@@ -206,8 +204,7 @@ void MetaCore::finish_move(Table& table, Partition& p, Decree committed) {
                std::move(reason), Tell::kMembers);
 }
 
-// --- who was dropped
-// -------------------------------------------------------------------------------------------------
+// --- who was dropped ---
 
 void MetaCore::update_dropped_list(Table&, Partition& p, const PartitionConfig& before) {
   for (HostPort node : before.members()) {
@@ -242,8 +239,7 @@ void MetaCore::note_dropped(Partition& p, DroppedReplica entry) {
   }
 }
 
-// --- proposals
-// -------------------------------------------------------------------------------------------------------
+// --- proposals ---
 
 void MetaCore::announce(const Partition& p, ChangeType type) {
   ChangeType said = !p.config.primary                    ? ChangeType::kDowngradeToSecondary

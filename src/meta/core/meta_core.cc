@@ -27,8 +27,7 @@ void MetaCore::answer(uint64_t token, Errc err, std::string hint, int64_t value)
   emit(Answer{token, AdminReply{err, std::move(hint), value, std::nullopt}});
 }
 
-// --- storing
-// ---------------------------------------------------------------------------------------------------------
+// --- storing ---
 
 void MetaCore::store(StoreOp op, Completion done) {
   new_ops_.push_back(std::move(op));
@@ -114,9 +113,9 @@ void MetaCore::apply_change(Gpid pid, const Completion& done) {
   Table* table = table_of(pid);
   Partition* p = partition_of(pid);
   MARKAB_ASSERT(p != nullptr && p->pending, "a change became durable that nobody asked for", pid);
-  Partition::Pending change = std::move(*p->pending);
   PartitionConfig before = p->config;
   account(*p, -1);
+  Partition::Pending change = std::move(*p->pending);
   p->pending.reset();
   p->config = change.next;
   p->changed = now();
@@ -187,8 +186,7 @@ void MetaCore::account(const Partition& p, int sign) {
   if (learning && !config.is_member(p.cure->node)) add(p.cure->node, 0, sign);
 }
 
-// --- start
-// -----------------------------------------------------------------------------------------------------------
+// --- start ---
 
 Status MetaCore::load(std::vector<LoadedTable> tables, Moment t, Actions& out) {
   MARKAB_ASSERT(!loaded_, "the core is loaded twice");
@@ -317,8 +315,7 @@ void MetaCore::presume_members_alive() {
   }
 }
 
-// --- ticks
-// -----------------------------------------------------------------------------------------------------------
+// --- ticks ---
 
 void MetaCore::on_tick(Moment t, Actions& out) {
   Event event(*this, t, out);
@@ -352,8 +349,7 @@ void MetaCore::on_tick(Moment t, Actions& out) {
   if (now() - last_guardian_pass_ >= options_.guardian_interval) cure_all();
 }
 
-// --- views
-// -----------------------------------------------------------------------------------------------------------
+// --- views ---
 
 const Table* MetaCore::find_table(const std::string& name) const {
   auto it = by_name_.find(name);

@@ -34,22 +34,19 @@ class MetaCore {
   MetaCore(const MetaCore&) = delete;
   MetaCore& operator=(const MetaCore&) = delete;
 
-  // --- start
-  // -------------------------------------------------------------------------------------------------------
+  // --- start ---
   // Takes what the store held, finishes what a previous leader began (03 §5.1), presumes every
   // named node alive for one grace period (03 §8). kInvalidData names the table or partition that
   // cannot be understood: then nothing is served.
   Status load(std::vector<LoadedTable> tables, Moment t, Actions& out);
   bool loaded() const { return loaded_; }
 
-  // --- storage
-  // -----------------------------------------------------------------------------------------------------
+  // --- storage ---
   // The store of that id is durable. There is no other outcome: a store is retried until it is, or
   // the leadership ends and this core with it.
   void on_stored(uint64_t id, Moment t, Actions& out);
 
-  // --- nodes
-  // -------------------------------------------------------------------------------------------------------
+  // --- nodes ---
   enum class BeaconVerdict {
     kRenewed,     // acknowledge as master: the lease goes on
     kNotAllowed,  // acknowledge with allowed = false
@@ -68,14 +65,12 @@ class MetaCore {
   // Forgets a dead node that holds nothing. kBusy with the reason otherwise.
   Status forget_node(HostPort node);
 
-  // --- administration
-  // ----------------------------------------------------------------------------------------------
+  // --- administration ---
   void on_request(uint64_t token, Request request, Moment t, Actions& out);
   void on_balance(uint64_t token, const BalanceRequest& request, Moment t, Actions& out);
   void set_level(Level level, Moment t, Actions& out);
 
-  // --- replicas
-  // ----------------------------------------------------------------------------------------------------
+  // --- replicas ---
   void on_update(uint64_t token, const UpdateRequest& request, Moment t, Actions& out);
   SyncReply on_config_sync(HostPort node, const std::vector<ReplicaReport>& reports, Moment t,
                            Actions& out);
@@ -85,8 +80,7 @@ class MetaCore {
   // Every 100 to 200 ms.
   void on_tick(Moment t, Actions& out);
 
-  // --- views
-  // -------------------------------------------------------------------------------------------------------
+  // --- views ---
   const std::map<int32_t, Table>& tables() const { return tables_; }
   const std::map<HostPort, Node>& nodes() const { return nodes_; }
   // By name: available, creating, dropping (until that is durable) and recalling tables.
@@ -132,7 +126,7 @@ class MetaCore {
   void answer(uint64_t token, Errc err, std::string hint = {}, int64_t value = 0);
   Instant now() const { return t_.now; }
 
-  // --- storing (meta_core.cc)
+  // --- storing (meta_core.cc) ---
   void store(StoreOp op, Completion done);
   void flush_stores();
   // Edits the table's node, durably first, then in memory; one write of a table at a time, further
@@ -152,7 +146,7 @@ class MetaCore {
   void resume_table(Table& table);
   void presume_members_alive();
 
-  // --- nodes (nodes.cc)
+  // --- nodes (nodes.cc) ---
   Node* find_node(HostPort node);
   const Node* find_node(HostPort node) const;
   Node& node_of(HostPort node);
@@ -169,7 +163,7 @@ class MetaCore {
   void check_leaves();
   int count_primaries(HostPort node, bool movable_only) const;
 
-  // --- membership (membership.cc)
+  // --- membership (membership.cc) ---
   Table* table_of(Gpid pid);
   Partition* partition_of(Gpid pid);
   void fail_over(Table& table, Partition& p, ChangeType type, HostPort node, std::string reason);
@@ -193,7 +187,7 @@ class MetaCore {
   void forget_deliveries(Gpid pid);
   void resend_deliveries();
 
-  // --- guardian (guardian.cc)
+  // --- guardian (guardian.cc) ---
   // Looks at one partition and starts at most one step. Nothing while a change of it is being
   // stored.
   void cure(Table& table, Partition& p);
@@ -211,7 +205,7 @@ class MetaCore {
   void execute(Table& table, Partition& p, const PlannedAction& step);
   void after_change(Table& table, Partition& p, ChangeType type, HostPort node);
 
-  // --- tables (tables.cc, table_settings.cc)
+  // --- tables (tables.cc, table_settings.cc) ---
   void handle(uint64_t token, CreateTable& request);
   void handle(uint64_t token, DropTable& request);
   void handle(uint64_t token, RecallTable& request);
@@ -242,7 +236,7 @@ class MetaCore {
   void run_deferred(int32_t table_id);
   void dispatch(uint64_t token, Request& request);
 
-  // --- config sync (config_sync.cc)
+  // --- config sync (config_sync.cc) ---
   void take_reports(Node& node, const std::vector<ReplicaReport>& reports, SyncReply& reply);
   void take_report(Node& node, const ReplicaReport& report, SyncReply& reply);
   void take_absence(Node& node, Table& table, Partition& p);

@@ -210,8 +210,7 @@ void MetaCore::cure_all() {
   in_pass_ = false;
 }
 
-// --- leaving
-// ---------------------------------------------------------------------------------------------------------
+// --- leaving ---
 
 void MetaCore::on_leave(uint64_t token, HostPort address, int64_t start_time_ms, Moment t,
                         Actions& out) {
@@ -273,8 +272,13 @@ void MetaCore::check_leaves() {
       ++it;
       continue;
     }
-    int left = count_primaries(it->first, false);
-    note(fmt::format("{} leaves with {} primaries that nobody could take over", it->first, left));
+    // Those that nobody can take over are not worth waiting for and not counted.
+    int left = count_primaries(it->first, true);
+    int stay = count_primaries(it->first, false);
+    if (stay > 0) {
+      note(fmt::format("{} leaves with {} primaries, of which {} could still be moved", it->first,
+                       stay, left));
+    }
     for (uint64_t token : it->second.tokens) answer(token, Errc::kOk, {}, left);
     it = leaves_.erase(it);
   }

@@ -13,8 +13,7 @@ namespace {
 constexpr const char* kCountUpdate = "max_replica_count.update";
 }
 
-// --- environments
-// ----------------------------------------------------------------------------------------------------
+// --- environments ---
 
 void MetaCore::change_envs(
     uint64_t token, const std::string& name, Request request,
@@ -74,8 +73,7 @@ void MetaCore::handle(uint64_t token, ClearEnvs& request) {
   });
 }
 
-// --- replica count
-// ---------------------------------------------------------------------------------------------------
+// --- replica count ---
 
 void MetaCore::handle(uint64_t token, SetReplicaCount& request) {
   Table* table = table_by_name(request.name);
@@ -161,8 +159,7 @@ void MetaCore::handle(uint64_t token, SetAtomicIdempotent& request) {
       [this, token, old] { answer(token, Errc::kOk, {}, old); });
 }
 
-// --- manual compaction
-// -----------------------------------------------------------------------------------------------
+// --- manual compaction ---
 
 void MetaCore::handle(uint64_t token, StartManualCompact& request) {
   Table* table = table_by_name(request.name);

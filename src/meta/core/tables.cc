@@ -54,8 +54,7 @@ Errc MetaCore::busy_code(TableStatus status) {
   }
 }
 
-// --- create
-// ----------------------------------------------------------------------------------------------------------
+// --- create ---
 
 Errc MetaCore::check_replica_count_range(int32_t count, std::string& hint) const {
   if (count < options_.min_replica_count || count > options_.max_replica_count) {
@@ -210,8 +209,7 @@ void MetaCore::start_create(uint64_t token, CreateTable& request) {
   }
 }
 
-// --- drop
-// ------------------------------------------------------------------------------------------------------------
+// --- drop ---
 
 void MetaCore::handle(uint64_t token, DropTable& request) {
   Table* table = table_by_name(request.name);
@@ -267,8 +265,7 @@ void MetaCore::drop_partitions(uint64_t token, Table& table) {
   }
 }
 
-// --- recall
-// ----------------------------------------------------------------------------------------------------------
+// --- recall ---
 
 void MetaCore::handle(uint64_t token, RecallTable& request) {
   auto it = tables_.find(request.id);
@@ -332,8 +329,7 @@ void MetaCore::recall_partitions(uint64_t token, Table& table) {
   }
 }
 
-// --- rename
-// ----------------------------------------------------------------------------------------------------------
+// --- rename ---
 
 void MetaCore::handle(uint64_t token, RenameTable& request) {
   Table* table = table_by_name(request.old_name);
