@@ -439,7 +439,7 @@ bool Link::read_into_arena() {
   uint64_t incarnation = incarnation_;
   InputArena::Space loan = owner_.arena().lend();
   std::string_view head = partial_.bytes();
-  std::memcpy(loan.data, head.data(), head.size());
+  if (!head.empty()) std::memcpy(loan.data, head.data(), head.size());
   size_t room = loan.size - head.size();
   size_t n = receive(loan.data + head.size(), room);
   size_t total = n == 0 ? 0 : head.size() + n;

@@ -114,7 +114,7 @@ bool Connection::read_into_partial() {
 bool Connection::read_into_arena() {
   InputArena::Space loan = home_->arena.lend();
   std::string_view head = partial_.bytes();
-  std::memcpy(loan.data, head.data(), head.size());
+  if (!head.empty()) std::memcpy(loan.data, head.data(), head.size());
   size_t room = loan.size - head.size();
   size_t n = receive(loan.data + head.size(), room);
   size_t total = n == 0 ? 0 : head.size() + n;
@@ -204,7 +204,7 @@ size_t Connection::consume_frames(std::string_view in, const std::shared_ptr<Byt
 
 void Connection::malformed(std::string_view reason, std::string_view in) {
   home_->stats.malformed.add(1);
-  home_->report_malformed(peer_, reason, in);
+  home_->common->malformed_log.report(now_, peer_, reason, in);
   if (served_) {
     linger();
   } else {

@@ -190,7 +190,7 @@ Parsed check_rdsn(std::string_view in, size_t max_body) {
 std::string_view padded_name(const char* field) { return {field, strnlen(field, kNameBytes)}; }
 
 char* put(char* to, std::string_view bytes) {
-  std::memcpy(to, bytes.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
   return to + bytes.size();
 }
 template <typename T>

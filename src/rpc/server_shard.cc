@@ -27,6 +27,20 @@ void HostCounts::leave(uint32_t ipv4) {
   if (--found->second == 0) counts_.erase(found);
 }
 
+void MalformedLog::report(Instant now, HostPort peer, std::string_view reason,
+                          std::string_view first_bytes) {
+  constexpr size_t kShownBytes = 16;
+  {
+    std::lock_guard lock(mutex_);
+    if (reported_.size() >= kMaxHosts) reported_.clear();
+    auto [entry, is_new] = reported_.emplace(peer.ipv4, now);
+    if (!is_new && now - entry->second < kInterval) return;
+    entry->second = now;
+  }
+  MARKAB_WARN("{}: malformed frame ({}), beginning with \"{}\"; the connection is closed", peer,
+              reason, escape(first_bytes.substr(0, kShownBytes)));
+}
+
 void ServerShard::start(boost::asio::io_context& context) {
   poller = std::make_unique<Poller>(context, [this] { flush_dirty(); });
 }
@@ -86,19 +100,6 @@ void ServerShard::close_all() {
   for (const auto& connection : all) connection->close();
   dirty_.clear();
   poller.reset();
-}
-
-void ServerShard::report_malformed(HostPort peer, std::string_view reason,
-                                   std::string_view first_bytes) {
-  constexpr Duration kInterval = std::chrono::minutes(1);
-  constexpr size_t kShownBytes = 16;
-  Instant now = shard.now();
-  if (reported_.size() >= kMaxReportedHosts) reported_.clear();
-  auto [entry, is_new] = reported_.emplace(peer.ipv4, now);
-  if (!is_new && now - entry->second < kInterval) return;
-  entry->second = now;
-  MARKAB_WARN("{}: malformed frame ({}), beginning with \"{}\"; the connection is closed", peer,
-              reason, escape(first_bytes.substr(0, kShownBytes)));
 }
 
 }  // namespace markab::rpc

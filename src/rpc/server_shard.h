@@ -54,7 +54,20 @@ class HostCounts {
   std::unordered_map<uint32_t, size_t> counts_;
 };
 
-// Read-only for the connections, shared by all shards.
+// Hosts whose malformed frames were logged of late: a port scanner must not fill the log. Any
+// thread.
+class MalformedLog {
+ public:
+  void report(Instant now, HostPort peer, std::string_view reason, std::string_view first_bytes);
+
+ private:
+  static constexpr size_t kMaxHosts = 1024;  // then all are forgotten
+  static constexpr Duration kInterval = std::chrono::minutes(1);
+  std::mutex mutex_;
+  std::unordered_map<uint32_t, Instant> reported_;
+};
+
+// Shared by all shards; but for the last two read-only.
 struct ServerCommon {
   ServerOptions options;
   PeerRules peer_rules;
@@ -62,6 +75,7 @@ struct ServerCommon {
   const Dispatcher* dispatcher = nullptr;
   const HttpRouter* http = nullptr;
   HostCounts hosts;
+  MalformedLog malformed_log;
 };
 
 class ServerShard : public std::enable_shared_from_this<ServerShard> {
@@ -80,8 +94,6 @@ class ServerShard : public std::enable_shared_from_this<ServerShard> {
   void forget(Connection* connection);
   void became_idle();
   bool draining() const { return static_cast<bool>(drained_); }
-  // Tells the log, but each host only once a minute.
-  void report_malformed(HostPort peer, std::string_view reason, std::string_view first_bytes);
 
   const std::shared_ptr<ServerCommon> common;
   io::Shard& shard;
@@ -90,8 +102,6 @@ class ServerShard : public std::enable_shared_from_this<ServerShard> {
   ServerStats stats;
 
  private:
-  static constexpr size_t kMaxReportedHosts = 1024;
-
   void flush_dirty();
   bool is_drained() const;
 
@@ -99,7 +109,6 @@ class ServerShard : public std::enable_shared_from_this<ServerShard> {
   std::vector<std::shared_ptr<Connection>> dirty_;
   bool flush_posted_ = false;
   Task drained_;
-  std::unordered_map<uint32_t, Instant> reported_;
 };
 
 }  // namespace markab::rpc
