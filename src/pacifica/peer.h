@@ -14,10 +14,10 @@ struct Flight {
   uint64_t token = 0;
   Decree previous = 0;
   Decree last = 0;
-  Decree acked_before =
-      0;  // what the peer had acknowledged when it was sent: an answer below it is a loss
-  bool overtaken =
-      false;  // sent again since; a late answer still counts, but the window does not wait for it
+  // What the peer had acknowledged when it was sent: an answer below it is a loss.
+  Decree acked_before = 0;
+  // Sent again, or covered by another answer: a late answer counts, but the window does not wait.
+  bool overtaken = false;
 };
 
 // Why a secondary is to leave, mildest first.

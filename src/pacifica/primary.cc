@@ -133,6 +133,11 @@ void ReplicaCore::remove_secondary(HostPort node, Instant now, Actions& out) {
   pursue_changes(out);
 }
 
+void ReplicaCore::check_group(Instant now, Actions& out) {
+  for (auto& peer : peers_) peer.greet = true;
+  flush(now, out);
+}
+
 // --- learners
 
 Errc ReplicaCore::add_learner(HostPort node, uint64_t signature, Decree position, Instant now,

@@ -105,6 +105,7 @@ void ReplicaCore::on_tick(Instant now, Actions& out) {
   if (role_ == Role::kPrimary) {
     for (auto& peer : peers_) check_peer(peer);
     sweep_learners(out);
+    advance_commit(out);  // who no longer gates is no longer waited for
     flush(now, out);
   }
   pursue_changes(out);

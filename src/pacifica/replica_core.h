@@ -175,6 +175,10 @@ class ReplicaCore {
   void remove_secondary(HostPort node, Instant now, Actions& out);
   // The lowest decree that can be streamed from memory.
   Decree first_cached() const { return list_.first(); }
+  // Tells every peer the membership and the commit point, also when nothing is new (04 §1.8): a
+  // restarted one may have forgotten. Every group_check_interval_ms, not oftener than once a
+  // second.
+  void check_group(Instant now, Actions& out);
   // True when reads may be served as far as this core knows: primary, and everything inherited is
   // committed (S8). The driver adds: applied, and the lease holds.
   bool reads_allowed() const;

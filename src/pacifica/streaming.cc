@@ -56,6 +56,11 @@ void ReplicaCore::send_run(Peer& peer, Actions& out) {
   }
   peer.flights.push_back({send.token, prepare.previous, peer.next - 1, peer.acked, false});
   ++peer.live_flights;
+  if (peer.flights.size() > peer.live_flights + kMaxOvertaken) {
+    auto oldest = std::find_if(peer.flights.begin(), peer.flights.end(),
+                               [](const Flight& f) { return f.overtaken; });
+    peer.flights.erase(oldest);
+  }
   peer.greet = false;
   peer.last_event = now_;
   if (peer.unwell_since == kNever) peer.unwell_since = now_;
@@ -67,9 +72,6 @@ void ReplicaCore::rewind(Peer& peer, Decree next) {
   peer.greet = true;
   for (auto& flight : peer.flights) flight.overtaken = true;
   peer.live_flights = 0;
-  if (peer.flights.size() > kMaxOvertaken) {
-    peer.flights.erase(peer.flights.begin(), peer.flights.end() - kMaxOvertaken);
-  }
 }
 
 // Takes the flight of that token; none: an answer to what another reign or session sent.
@@ -117,6 +119,12 @@ void ReplicaCore::on_good_answer(Peer& peer, const Flight& flight, const Prepare
   peer.acked = std::max(peer.acked, ack.prepared);
   peer.committed = std::max(peer.committed, ack.committed);
   peer.next = std::max(peer.next, peer.acked + 1);
+  // What was sent before and is covered needs no answer of its own.
+  for (auto& other : peer.flights) {
+    if (other.overtaken || other.token > flight.token || other.last > peer.acked) continue;
+    other.overtaken = true;
+    --peer.live_flights;
+  }
   peer.probing = false;
   peer.paused_until = {};
   // Well again: whatever is still under way has prepare_timeout from now.

@@ -3,6 +3,7 @@
 //
 // The commands (several replicas: r1,r2); behind a ~ they say nothing:
 //   option <name> <value>              of replicas started from here on
+//   group r1 r2,r3 [max]              starts them as a group at ballot 1, and runs
 //   start r1 [untrusted] [ballot=3 committed=5 log=6@3:x,7@3:y]
 //   membership r1,r2 <ballot> <primary> <secondaries or -> [max]
 //   meta r1 <ok|version|timeout|refused> [<ballot> <primary> <secondaries or ->]
@@ -252,6 +253,16 @@ class Story {
     const auto& verb = w.at(0);
     if (verb == "option") return option(w.at(1), number(w.at(2)));
     if (verb == "start") return start(w);
+    if (verb == "group") {  // all begin together
+      Words members = split(w.at(1) + "," + w.at(2), ',');
+      for (const auto& member : members) {
+        if (member != "-") start({"start", member});
+      }
+      Words m = {"membership", w[1] + "," + w[2], "1", w[1], w[2]};
+      if (w.size() > 3) m.push_back(w[3]);
+      execute(m);
+      return run_until_quiet();
+    }
     if (verb == "run") return run_until_quiet();
     if (verb == "meta") return meta(w);
     if (verb == "membership") {

@@ -25,7 +25,10 @@ RandomWorld::RandomWorld(uint64_t seed, Planted planted)
   // Each seed has its own weather.
   loss_ = chance(0.3) ? 0 : 0.2 * static_cast<double>(random_.below(100)) / 100;
   duplicate_ = chance(0.5) ? 0 : 0.1;
-  crash_ = chance(0.2) ? 0 : 0.02 * static_cast<double>(random_.below(100)) / 100;
+  crash_ = chance(0.2)
+               ? 0
+               : (chance(0.5) ? 0.003 : 0.02) * static_cast<double>(random_.below(100)) / 100;
+  hand_over_ = chance(0.5) ? 0 : 0.03;
   suspect_ = chance(0.4) ? 0 : 0.01;
   disorder_ = chance(0.3) ? 0 : 0.5;
   options_.max_uncommitted = 4 + random_.below(12);
@@ -107,7 +110,7 @@ void RandomWorld::step() {
   } else if (dice < 92) {
     if (n.replica.core != nullptr && n.replica.durable == n.replica.log.size())
       n.replica.flush_and_trim();
-  } else if (dice < 97) {
+  } else if (dice < 96) {
     meta_step();
   } else if (n.replica.core == nullptr) {
     restart(n);
@@ -281,6 +284,12 @@ void RandomWorld::crash(Node& n) {
     r.log.push_back({true, {state.ballot, state.committed, 0, nullptr}, state.committed});
     r.durable = r.log.size();
   }
+  for (const auto& [token, pending] : n.prepares) {  // connections break, or time out
+    const auto& asked = pending.first;
+    if (chance(0.8))
+      network_.push_back(
+          AckMessage{r.self, asked.from, asked.from_incarnation, asked.token, {}, true, false});
+  }
   n.prepares.clear();
   n.invitations.clear();
   n.learner_signature = 0;
@@ -304,6 +313,7 @@ void RandomWorld::maintain(Node& n) {
                                     n.learner_signature, core->last_committed()});
   }
   if (core->role() != Role::kPrimary) return;
+  if (!faults_ || chance(0.1)) core->check_group(now_, n.replica.actions);
   auto peers = core->peers();
   if (peers.size() + 1 >= static_cast<size_t>(membership_.max_replica_count)) return;
   auto& other = random_node();
@@ -456,7 +466,7 @@ void RandomWorld::meta_step() {
       if (keep) m.secondaries.push_back(membership_.primary);
       store(std::move(m));
     }
-  } else if (chance(0.05) &&
+  } else if (chance(hand_over_) &&
              primary.replica.core->role() == Role::kPrimary) {  // a planned hand-over
     primary.replica.core->step_down(primary.replica.actions);
     finish(primary);
@@ -516,7 +526,14 @@ void RandomWorld::heal() {
     }
     if (settled()) return check_end();
   }
-  fail("no progress after the faults ended: " + to_text(membership_));
+  std::string state;
+  for (auto& [self, n] : nodes_) {
+    const auto& core = *n.replica.core;
+    state += fmt::format("; {} {} ballot {} prepared {} committed {}{}", name(self),
+                         to_text(core.role()), core.ballot(), core.last_prepared(),
+                         core.last_committed(), core.idle() ? "" : " busy");
+  }
+  fail("no progress after the faults ended: " + to_text(membership_) + state);
 }
 
 // Full strength, and everything that was ever prepared is committed everywhere.

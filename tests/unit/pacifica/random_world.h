@@ -166,7 +166,7 @@ class RandomWorld {
   const bool tracing_;  // MARKAB_TRACE is set
   Random random_;
   bool faults_ = true;
-  double loss_ = 0, duplicate_ = 0, crash_ = 0, suspect_ = 0, disorder_ = 0;
+  double loss_ = 0, duplicate_ = 0, crash_ = 0, suspect_ = 0, disorder_ = 0, hand_over_ = 0;
   Instant now_{1000000000};
   int step_number_ = 0;
   CoreOptions options_;
