@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
-#include <cmath>
 #include <iostream>
 #include <map>
 #include <thread>
@@ -101,63 +100,70 @@ class CpuMeter {
 
 double us(int64_t ns) { return static_cast<double>(ns) / 1000; }
 
-// Two digits after the point are as much as a measurement is worth.
-double rounded(double value) { return std::round(value * 100) / 100; }
-
-json::object describe_cpu(const std::map<HostPort, int64_t>& before,
-                          const std::map<HostPort, int64_t>& after, int64_t operations) {
-  json::object by_node;
-  double total = 0;
+// In µs per operation, by node; a node that was restarted meanwhile is left out.
+std::map<HostPort, double> cpu_per_operation(const std::map<HostPort, int64_t>& before,
+                                             const std::map<HostPort, int64_t>& after,
+                                             int64_t operations) {
+  std::map<HostPort, double> each;
   for (const auto& [node, end] : after) {
     auto begin = before.find(node);
-    if (begin == before.end() || operations == 0) continue;
-    double each = static_cast<double>(end - begin->second) / static_cast<double>(operations);
-    by_node[node.to_string()] = rounded(each);
-    total += each;
+    if (begin == before.end() || end < begin->second || operations == 0) continue;
+    each[node] = static_cast<double>(end - begin->second) / static_cast<double>(operations);
   }
-  return {{"total", rounded(total)}, {"by_node", by_node}};
+  return each;
 }
 
-json::object describe(const BenchOptions& options, const LoadResult& result, double seconds,
-                      json::object cpu) {
+struct Figures {
+  double seconds = 0;
+  std::map<HostPort, double> cpu_us;
+
+  double rate(const LoadResult& result) const {
+    return seconds > 0 ? static_cast<double>(result.operations) / seconds : 0;
+  }
+  double cpu_total() const {
+    double total = 0;
+    for (const auto& [node, each] : cpu_us) total += each;
+    return total;
+  }
+};
+
+// One line. Written by hand, for numbers with two digits after the point.
+std::string to_json(const BenchOptions& options, const LoadResult& result, const Figures& figures) {
   const Histogram& latency = result.latency_ns;
-  double rate = seconds > 0 ? static_cast<double>(result.operations) / seconds : 0;
-  return {{"workload", options.workload},
-          {"keys", options.keys},
-          {"connections", options.connections},
-          {"depth", options.depth},
-          {"value_size", options.value_size},
-          {"operations", result.operations},
-          {"errors", result.errors},
-          {"missing", result.missing},
-          {"seconds", rounded(seconds)},
-          {"ops_per_second", rounded(rate)},
-          {"latency_us", json::object{{"p50", us(latency.quantile(0.5))},
-                                      {"p90", us(latency.quantile(0.9))},
-                                      {"p99", us(latency.quantile(0.99))},
-                                      {"p999", us(latency.quantile(0.999))},
-                                      {"max", us(latency.max())}}},
-          {"cpu_us_per_op", std::move(cpu)}};
+  std::string by_node;
+  for (const auto& [node, each] : figures.cpu_us) {
+    by_node += fmt::format(R"({}"{}":{:.2f})", by_node.empty() ? "" : ",", node, each);
+  }
+  std::string out = fmt::format(
+      R"({{"workload":"{}","keys":{},"connections":{},"depth":{},"value_size":{},)",
+      options.workload, options.keys, options.connections, options.depth, options.value_size);
+  out += fmt::format(
+      R"("operations":{},"errors":{},"missing":{},"seconds":{:.2f},"ops_per_second":{:.0f},)",
+      result.operations, result.errors, result.missing, figures.seconds, figures.rate(result));
+  out += fmt::format(
+      R"("latency_us":{{"p50":{:.1f},"p90":{:.1f},"p99":{:.1f},"p999":{:.1f},"max":{:.1f}}},)",
+      us(latency.quantile(0.5)), us(latency.quantile(0.9)), us(latency.quantile(0.99)),
+      us(latency.quantile(0.999)), us(latency.max()));
+  out += fmt::format(R"("cpu_us_per_op":{{"total":{:.2f},"by_node":{{{}}}}}}})",
+                     figures.cpu_total(), by_node);
+  return out;
 }
 
 void print_for_people(const BenchOptions& options, const LoadResult& result,
-                      const json::object& said) {
-  auto number = [](const json::value& v) { return v.to_number<double>(); };
-  const auto& latency = said.at("latency_us").as_object();
-  const auto& cpu = said.at("cpu_us_per_op").as_object();
+                      const Figures& figures) {
+  const Histogram& latency = result.latency_ns;
   std::cerr << fmt::format(
       "{} of {} B, {} connections x depth {}: {:.0f} operations/s ({} in {:.2f} s, {} errors)\n",
       options.workload, options.value_size, options.connections, options.depth,
-      number(said.at("ops_per_second")), result.operations, number(said.at("seconds")),
-      result.errors);
+      figures.rate(result), result.operations, figures.seconds, result.errors);
   std::cerr << fmt::format(
       "latency in us: p50 {:.0f}, p90 {:.0f}, p99 {:.0f}, p999 {:.0f}, max {:.0f}\n",
-      number(latency.at("p50")), number(latency.at("p90")), number(latency.at("p99")),
-      number(latency.at("p999")), number(latency.at("max")));
-  std::cerr << fmt::format("processor time of the replica servers: {} us per operation",
-                           number(cpu.at("total")));
-  for (const auto& [node, each] : cpu.at("by_node").as_object()) {
-    std::cerr << fmt::format(", {} {}", std::string_view(node), number(each));
+      us(latency.quantile(0.5)), us(latency.quantile(0.9)), us(latency.quantile(0.99)),
+      us(latency.quantile(0.999)), us(latency.max()));
+  std::cerr << fmt::format("processor time of the replica servers: {:.2f} us per operation",
+                           figures.cpu_total());
+  for (const auto& [node, each] : figures.cpu_us) {
+    std::cerr << fmt::format(", {} {:.2f}", node, each);
   }
   std::cerr << '\n';
   if (result.missing > 0) {
@@ -232,10 +238,9 @@ int run(const BenchOptions& options) {
   auto after = meter.read();
   (*load)->stop();
 
-  auto said =
-      describe(options, result, passed.count(), describe_cpu(before, after, result.operations));
-  print_for_people(options, result, said);
-  if (options.json) std::cout << json::serialize(said) << std::endl;
+  Figures figures{passed.count(), cpu_per_operation(before, after, result.operations)};
+  print_for_people(options, result, figures);
+  if (options.json) std::cout << to_json(options, result, figures) << std::endl;
   return result.errors == 0 && result.operations > 0 ? 0 : 1;
 }
 

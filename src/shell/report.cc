@@ -16,6 +16,23 @@ std::string cell_text(const json::value& cell) {
   return cell.is_string() ? std::string(cell.get_string()) : json::serialize(cell);
 }
 
+// A cell is one line, whatever the server sent: white space with a line break in it becomes one
+// blank.
+std::string one_line(const json::value& cell) {
+  std::string text = cell_text(cell);
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    size_t end = std::min(text.find_first_not_of(" \t\r\n", i), text.size());
+    if (text.find_first_of("\r\n", i) < end) {
+      out += ' ';
+      i = end;
+    } else {
+      out += text[i++];
+    }
+  }
+  return out;
+}
+
 bool valid_utf8(std::string_view bytes) {
   size_t i = 0;
   while (i < bytes.size()) {
@@ -70,7 +87,7 @@ void Section::print(std::string& out) const {
     size_t width = 0;
     for (const auto& key : columns_) width = std::max(width, key.size());
     for (size_t i = 0; i < columns_.size(); ++i) {
-      out += fmt::format("{:<{}} : {}\n", columns_[i], width, cell_text(cells_[0][i]));
+      out += fmt::format("{:<{}} : {}\n", columns_[i], width, one_line(cells_[0][i]));
     }
     return;
   }
@@ -78,7 +95,7 @@ void Section::print(std::string& out) const {
   for (const auto& column : columns_) widths.push_back(column.size());
   for (const auto& row : cells_) {
     for (size_t i = 0; i < row.size() && i < widths.size(); ++i) {
-      widths[i] = std::max(widths[i], cell_text(row[i]).size());
+      widths[i] = std::max(widths[i], one_line(row[i]).size());
     }
   }
   auto line = [&](auto cell_at, size_t n) {
@@ -89,7 +106,7 @@ void Section::print(std::string& out) const {
   };
   line([&](size_t i) { return columns_[i]; }, columns_.size());
   for (const auto& row : cells_) {
-    line([&](size_t i) { return cell_text(row[i]); }, std::min(row.size(), columns_.size()));
+    line([&](size_t i) { return one_line(row[i]); }, std::min(row.size(), columns_.size()));
   }
 }
 

@@ -208,15 +208,14 @@ Error app(Session& session, const Arguments& arguments) {
 Error wait_until_writable(Session& session, const std::string& name, const Arguments& arguments) {
   auto seconds = arguments.number('t', kDefaultWaitSeconds, 1, kMostWaitSeconds);
   if (!seconds) return to_error(seconds.error());
-  // The last two lines are told once the wait is over; the sentences in between come from a thread
-  // of the client, while this one does nothing but wait.
-  auto ready = session.admin().wait_writable(name, Seconds(*seconds), [&](const Readiness& now) {
+  // Called on a thread of the client, while this one does nothing but wait.
+  auto tell = [&, told = -1](const Readiness& now) mutable {
     int32_t done = std::min(now.with_all_replicas, now.writable);
-    if (done < now.partitions) {
-      session.progress(
-          fmt::format("{} not ready yet, still waiting... ({}/{})", name, done, now.partitions));
-    }
-  });
+    if (done == now.partitions || done == std::exchange(told, done)) return;
+    session.progress(
+        fmt::format("{} not ready yet, still waiting... ({}/{})", name, done, now.partitions));
+  };
+  auto ready = session.admin().wait_writable(name, Seconds(*seconds), tell);
   if (!ready) return ready.error();
   session.progress(fmt::format("{} is ready now: {}/{} partitions take writes", name,
                                ready->writable, ready->partitions));
