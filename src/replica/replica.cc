@@ -107,6 +107,11 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
     MARKAB_ERROR("{}: the log is damaged and this replica will learn anew: {}", options.gpid, summary.damage);
     recovery.trusted = false;
   }
+  if (summary.began_anew) {
+    MARKAB_ERROR("{}: the store has decree {} and the log ends before it; this replica will learn anew", options.gpid,
+                 applied);
+    recovery.trusted = false;
+  }
   Decree next = applied;
   for (auto& [decree, mutation] : pending) {
     if (decree != next + 1) {
@@ -259,6 +264,7 @@ void Replica::close(Task done) {
     request.reply(bytes);
   }
   prepares_.clear();
+  log_->set_on_durable(nullptr);  // a reader on the pool may keep the log for longer than this replica lives
   auto self = shared_from_this();
   host_.runtime().blocking().run(
       shard_, [log = std::move(log_)]() mutable { log.reset(); }, [self, done = std::move(done)] { done(); });

@@ -48,9 +48,11 @@ Result<std::unique_ptr<Log>> Log::open(Disk& disk, io::Shard& shard, const std::
   if (auto s = make_directory(disk.files(), dir); !s.ok()) return s;
   auto replayed = replay(disk.files(), dir, after, visit, summary);
   if (!replayed) return replayed.error();
+  const Decree ended = replayed->index.last_decree();
   auto core = std::make_shared<LogCore>(impl, shard, dir);
   if (auto s = core->start(std::move(*replayed), summary.damage, after); !s.ok()) return s;
   summary.last_decree = core->last_decree();
+  summary.began_anew = summary.damage.ok() && ended < after;
   return std::unique_ptr<Log>(new LogImpl(std::move(core)));
 }
 

@@ -72,6 +72,10 @@ struct ReplaySummary {
   uint64_t records = 0;
   uint64_t bytes = 0;
   uint64_t cut_bytes = 0;  // a torn tail that was cut off
+  // The log ended below `after`, or was not there although `after` > 0, and was begun anew behind
+  // it. What it held above `after` and told to be durable, if it did, is lost: the caller must not
+  // take its old role again.
+  bool began_anew = false;
   // Damage in the middle (a bad record with valid ones behind it, a missing segment, a log that
   // begins above `after`): file, offset and reason. The caller must relearn instead of serving past
   // the hole; records before the hole were delivered. Nothing on the disk was changed. Until

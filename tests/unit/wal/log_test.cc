@@ -516,7 +516,9 @@ TEST(Log, ALogThatEndsBelowTheCheckpointBeginsAnew) {
   w.boot();
   w.fill(3, 10);
   w.close();
+  EXPECT_FALSE(w.summary.began_anew);
   w.boot(20);
+  EXPECT_TRUE(w.summary.began_anew);
   EXPECT_EQ(w.summary.last_decree, 20);
   EXPECT_EQ(w.log->trimmed(), 20);
   EXPECT_EQ(w.summary.ballot, 3);
@@ -528,7 +530,11 @@ TEST(Log, ALogThatEndsBelowTheCheckpointBeginsAnew) {
   w.close();
   ASSERT_TRUE(w.files.remove_all(LogWorld::kDir).ok());
   w.boot(77);
+  EXPECT_TRUE(w.summary.began_anew);
   EXPECT_EQ(w.log->last_decree(), 77);
+  w.close();
+  w.boot(77);
+  EXPECT_FALSE(w.summary.began_anew);
 }
 
 // --- errors ---
