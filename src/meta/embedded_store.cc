@@ -40,6 +40,14 @@ Status to_status(const rocksdb::Status& s, const std::string& what) {
   return Status(code, fmt::format("{}: {}", what, s.ToString()));
 }
 
+Status foreign(const std::string& dir, const std::string& owner, const std::string& cluster) {
+  return Status(Errc::kInvalidParameters,
+                fmt::format("{} belongs to cluster {}, but [replication] cluster_name is {}; give "
+                            "this cluster its own "
+                            "[meta_server] state_dir",
+                            dir, owner, cluster));
+}
+
 class EmbeddedStore final : public StateStore {
  public:
   EmbeddedStore(io::Shard& shard, io::BlockingPool& pool, std::string state_dir,
@@ -131,12 +139,7 @@ class EmbeddedStore final : public StateStore {
     std::string cluster;
     s = db_->Get(rocksdb::ReadOptions(), kClusterKey, &cluster);
     if (!s.ok()) return to_status(s, fmt::format("reading the meta state in {}", dir_));
-    if (cluster == cluster_) return {};
-    return Status(Errc::kInvalidParameters,
-                  fmt::format("{} belongs to cluster {}, but [replication] cluster_name is {}; "
-                              "give this cluster its own "
-                              "[meta_server] state_dir",
-                              dir_, cluster, cluster_));
+    return cluster == cluster_ ? Status() : foreign(dir_, cluster, cluster_);
   }
 
   Status write_now(const std::vector<StateOp>& ops) {
@@ -174,6 +177,17 @@ class EmbeddedStore final : public StateStore {
 std::unique_ptr<StateStore> make_embedded_store(io::Shard& shard, io::BlockingPool& pool,
                                                 std::string state_dir, std::string cluster) {
   return std::make_unique<EmbeddedStore>(shard, pool, std::move(state_dir), std::move(cluster));
+}
+
+Status claim_state_dir(io::FileSystem& files, const std::string& state_dir,
+                       const std::string& cluster) {
+  std::string path = state_dir + "/cluster";
+  if (Status s = files.create_directories(state_dir); !s.ok()) return s;
+  if (!files.exists(path)) return files.write_atomic(path, cluster + "\n");
+  auto text = files.read_all(path, 4096);
+  if (!text) return text.error();
+  std::string owner = text->substr(0, text->find('\n'));
+  return owner == cluster ? Status() : foreign(state_dir, owner, cluster);
 }
 
 }  // namespace markab::meta

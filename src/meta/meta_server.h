@@ -96,6 +96,11 @@ class MetaServer {
       return false;
     }
     if (leadership_->serving()) return true;
+    if (seams_.shard.now() - request.arrived < kWaitForLeader) {
+      // Loading takes milliseconds, and Go clients take what follows for final.
+      wait_for_leader(std::move(request));
+      return false;
+    }
     Response response;
     response.err = Errc::kServiceNotActive;
     request.reply(rpc::encode_result(response));
@@ -138,7 +143,10 @@ class MetaServer {
   void register_commands(rpc::RemoteCommands& commands);
 
   // relay.cc: 01 §6.2
+  // How long a request waits for a leader, or for the leader's state.
+  static constexpr Duration kWaitForLeader = std::chrono::seconds(2);
   void relay(rpc::Request request);
+  void wait_for_leader(rpc::Request request);
   void relay_to(HostPort leader, rpc::Request request, Instant give_up);
   void on_relayed(rpc::Request request);
   void flush_relays();

@@ -12,7 +12,6 @@ namespace markab::meta {
 
 namespace {
 
-constexpr Duration kWaitForLeader = std::chrono::seconds(2);
 constexpr Duration kLookAgain = std::chrono::milliseconds(50);
 constexpr Duration kLongestRelay = std::chrono::minutes(10);
 constexpr size_t kMaxWaiting = 10000;
@@ -50,6 +49,10 @@ void MetaServer::relay(rpc::Request request) {
   if (stopped_) return request.reply_error(Errc::kServiceNotActive);
   if (standing_.leader)
     return relay_to(standing_.leader, std::move(request), seams_.shard.now() + kWaitForLeader);
+  wait_for_leader(std::move(request));
+}
+
+void MetaServer::wait_for_leader(rpc::Request request) {
   if (waiting_relays_.size() >= kMaxWaiting) return request.reply_error(Errc::kBusy);
   waiting_relays_.push_back({std::move(request), seams_.shard.now() + kWaitForLeader});
   if (!relay_timer_) relay_timer_ = seams_.shard.after(kLookAgain, [this] { flush_relays(); });
@@ -60,11 +63,16 @@ void MetaServer::flush_relays() {
   relay_timer_.cancel();
   auto waiting = std::exchange(waiting_relays_, {});
   for (WaitingRelay& w : waiting) {
-    if (leadership_ != nullptr) {
+    bool late = seams_.shard.now() >= w.give_up;
+    if (leadership_ != nullptr && !leadership_->serving() && !late) {
+      waiting_relays_.push_back(std::move(w));
+    } else if (leadership_ != nullptr) {
       handlers_.at(w.request.header.code)(std::move(w.request));
-    } else if (standing_.leader) {
+    } else if (standing_.leader && !w.request.is_thft()) {
       relay_to(standing_.leader, std::move(w.request), w.give_up);
-    } else if (seams_.shard.now() >= w.give_up) {
+    } else if (w.request.is_thft()) {  // the leadership that it waited for was lost
+      handlers_.at(w.request.header.code)(std::move(w.request));
+    } else if (late) {
       w.request.reply_error(Errc::kServiceNotActive);
     } else {
       waiting_relays_.push_back(std::move(w));
@@ -142,7 +150,9 @@ void MetaServer::on_relayed(rpc::Request outer) {
       message.arguments;  // lives as long as the outer request, which the sink holds
   std::string_view name = rpc::task_name(code);
   auto sink = std::make_shared<RelaySink>(std::move(outer), message);
-  handler->second(rpc::Request(header, name, args, nullptr, std::move(sink)));
+  rpc::Request inner(header, name, args, nullptr, std::move(sink));
+  inner.arrived = seams_.shard.now();
+  handler->second(std::move(inner));
 }
 
 }  // namespace markab::meta
