@@ -43,6 +43,13 @@ inline Kept reign(Ballot ballot, Decree decree) {
   return {Record::Type::kReign, ballot, decree, 0, 0, {}};
 }
 
+inline Disk::Options mode(LogSync sync, uint64_t segment_bytes = 32u << 20) {
+  Disk::Options options;
+  options.sync = sync;
+  options.segment_bytes = segment_bytes;
+  return options;
+}
+
 // What a log says after these records: the newest content of each valid decree.
 inline std::map<Decree, Kept> effective(const std::vector<Kept>& records) {
   std::map<Decree, Kept> out;
