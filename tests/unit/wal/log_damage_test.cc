@@ -231,6 +231,39 @@ TEST_F(LogDamage, AnOldestSegmentThatIsMissingIsDamageUnlessACheckpointCoversIt)
   EXPECT_EQ(w.summary.last_decree, 14);
 }
 
+// The decrees alone do not show that a reign is missing: the chain does.
+TEST_F(LogDamage, AMissingReignIsDamage) {
+  LogWorld w(1);
+  w.boot();
+  w.fill(1, 5);
+  w.must_append(reign(2, 5));
+  w.fill(2, 6);
+  w.close();
+  auto name = w.segments()[0];
+  std::string whole = w.content(name);
+  size_t at = kSegmentHeader + 5 * (kRecordHeader + 10);
+  w.put(name, whole.substr(0, at) + whole.substr(at + kRecordHeader));
+  w.boot();
+  EXPECT_THAT(w.summary.damage.message(), HasSubstr("the record before this one is missing"));
+  EXPECT_THAT(w.delivered, SizeIs(5));
+}
+
+TEST_F(LogDamage, AMissingReignAtTheEndOfAnEarlierSegmentIsDamage) {
+  LogWorld w(1, small());
+  w.boot();
+  w.fill(1, 7);
+  w.must_append(reign(2, 7));
+  w.fill(2, 8);  // the reign made the first segment full
+  w.close();
+  auto names = w.segments();
+  ASSERT_THAT(names, SizeIs(2));
+  std::string whole = w.content(names[0]);
+  w.put(names[0], whole.substr(0, whole.size() - kRecordHeader));
+  w.boot();
+  EXPECT_THAT(w.summary.damage.message(), HasSubstr("records at the end of the segment before it"));
+  EXPECT_THAT(w.delivered, SizeIs(7));
+}
+
 TEST_F(LogDamage, RotWhileTheLogIsOpenIsToldToReaders) {
   LogWorld w(1);
   w.boot();

@@ -1,5 +1,6 @@
-// The log's contract, one clause per test: appending, telling, reopening, errors, the end of a log. What it holds is in
-// log_content_test.cc, crashes and damage in log_crash_test.cc and log_damage_test.cc.
+// The log's contract, one clause per test: appending, telling, reopening, errors, the end of a log.
+// What it holds is in log_content_test.cc, crashes and damage in log_crash_test.cc and
+// log_damage_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
