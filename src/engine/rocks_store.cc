@@ -97,7 +97,8 @@ class RocksStore::FlushListener final : public rocksdb::EventListener {
   RocksStore& store_;
 };
 
-RocksStore::RocksStore(RocksStoreOptions options) : options_(std::move(options)) {
+RocksStore::RocksStore(RocksStoreOptions options, WriteBudget& budget)
+    : options_(std::move(options)), budget_(budget) {
   MARKAB_ASSERT(options_.settings != nullptr && options_.wall_us != nullptr,
                 "a store needs settings and a clock");
 }
@@ -105,6 +106,7 @@ RocksStore::RocksStore(RocksStoreOptions options) : options_(std::move(options))
 RocksStore::~RocksStore() {
   if (db_ == nullptr) return;
   open_.store(false);
+  budget_.leave(db_.get());
   if (data_ != nullptr) db_->DestroyColumnFamilyHandle(data_);
   if (meta_ != nullptr) db_->DestroyColumnFamilyHandle(meta_);
   rocksdb::Status closed = db_->Close();
@@ -120,7 +122,7 @@ Status RocksStore::failed(std::string_view what, const rocksdb::Status& status) 
 
 Result<std::unique_ptr<RocksStore>> RocksStore::open(SharedResources& shared,
                                                      const RocksStoreOptions& options) {
-  std::unique_ptr<RocksStore> store(new RocksStore(options));
+  std::unique_ptr<RocksStore> store(new RocksStore(options, shared.write_budget()));
   if (Status s = store->open_db(shared); !s.ok()) return s;
   return store;
 }
@@ -158,6 +160,7 @@ Status RocksStore::open_db(SharedResources& shared) {
   db_.reset(db);
   data_ = handles[0];
   meta_ = handles[1];
+  budget_.join(db, {data_, meta_});
   if (Status s = fresh ? write_first_facts() : load_facts(); !s.ok()) return s;
   filter->activate(data_version_);
   open_.store(true, std::memory_order_release);
@@ -290,6 +293,9 @@ Status RocksStore::write(Decree decree, std::string_view effects) {
                   fmt::format("the effects of decree {} of {} ({} bytes) are malformed", decree,
                               options_.gpid, effects.size()));
   }
+  if (budget_.full()) {
+    return Status(Errc::kBusy, "the memtables of this daemon are full; writes wait for a flush");
+  }
   char text[24];
   size_t length = static_cast<size_t>(
       std::to_chars(text, text + sizeof text, static_cast<int64_t>(decree)).ptr - text);
@@ -306,6 +312,7 @@ Status RocksStore::write(Decree decree, std::string_view effects) {
   if (scratch_.capacity() > kMaxKeptBatchBytes) scratch_ = {};
   if (!written.ok()) return failed(fmt::format("writing decree {} to", decree), written);
   last_applied_.store(decree, std::memory_order_release);
+  budget_.after_write();
   return Status::Ok();
 }
 

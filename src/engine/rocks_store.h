@@ -56,7 +56,7 @@ class RocksStore final : public Store {
 
  private:
   class FlushListener;
-  explicit RocksStore(RocksStoreOptions options);
+  RocksStore(RocksStoreOptions options, WriteBudget& budget);
 
   Status open_db(SharedResources& shared);
   Status write_first_facts();
@@ -69,6 +69,7 @@ class RocksStore final : public Store {
   Status failed(std::string_view what, const rocksdb::Status& status) const;
 
   const RocksStoreOptions options_;
+  WriteBudget& budget_;
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* data_ = nullptr;
   rocksdb::ColumnFamilyHandle* meta_ = nullptr;

@@ -41,22 +41,23 @@ uint64_t usable_memory_bytes() {
 }
 
 SharedResources::SharedResources(const SharedResourceOptions& options)
-    : env_(make_store_env()), background_threads_(std::max(1, options.background_threads)) {
+    : env_(make_store_env()),
+      flush_threads_(std::max(1, options.background_threads / 4)),
+      compaction_threads_(std::max(1, options.background_threads - flush_threads_)) {
   rocksdb::LRUCacheOptions cache;
   cache.capacity = share(options.block_cache_bytes, 4, kMaxBlockCache);
   cache.high_pri_pool_ratio = kHighPriorityRatio;
   block_cache_ = rocksdb::NewLRUCache(cache);
-  // Not charged to the cache: a burst of writes must not evict what reads need, nor be stalled by
-  // it.
-  write_buffers_ = std::make_shared<rocksdb::WriteBufferManager>(
-      share(options.write_buffer_bytes, 8, kMaxWriteBuffers));
+  // Not charged to the cache: a burst of writes must not evict what reads need.
+  write_budget_ =
+      std::make_unique<WriteBudget>(share(options.write_buffer_bytes, 8, kMaxWriteBuffers));
   if (options.write_rate_bytes > 0) {
     rate_limiter_.reset(
         rocksdb::NewGenericRateLimiter(static_cast<int64_t>(options.write_rate_bytes)));
   }
   bloom_.reset(rocksdb::NewBloomFilterPolicy(kBloomBitsPerKey, false));
-  env_->SetBackgroundThreads(background_threads_, rocksdb::Env::HIGH);
-  env_->SetBackgroundThreads(background_threads_, rocksdb::Env::LOW);
+  env_->SetBackgroundThreads(flush_threads_, rocksdb::Env::HIGH);
+  env_->SetBackgroundThreads(compaction_threads_, rocksdb::Env::LOW);
 }
 
 std::shared_ptr<SharedResources> make_shared_resources(const SharedResourceOptions& options) {

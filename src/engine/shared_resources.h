@@ -7,19 +7,23 @@
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/rate_limiter.h>
-#include <rocksdb/write_buffer_manager.h>
 
 #include <cstdint>
 #include <memory>
 
+#include "engine/write_budget.h"
+
 namespace markab::engine {
 
 struct SharedResourceOptions {
-  uint64_t block_cache_bytes =
-      0;  // 0: a quarter of the machine's memory, between 64 MiB and 10 GiB
-  uint64_t write_buffer_bytes = 0;         // 0: an eighth, between 64 MiB and 8 GiB
-  int background_threads = 2;              // for flushes and for compactions, each
-  uint64_t write_rate_bytes = 500u << 20;  // of flushes and compactions, per second; 0: no limit
+  // 0: a quarter of the machine's memory, between 64 MiB and 10 GiB.
+  uint64_t block_cache_bytes = 0;
+  // 0: an eighth, between 64 MiB and 8 GiB.
+  uint64_t write_buffer_bytes = 0;
+  // A quarter of them, at least one, flushes; the others, at least one, compact.
+  int background_threads = 2;
+  // Of flushes and compactions, per second; 0: no limit.
+  uint64_t write_rate_bytes = 500u << 20;
 };
 
 class SharedResources {
@@ -28,19 +32,19 @@ class SharedResources {
 
   rocksdb::Env* env() const { return env_.get(); }
   const std::shared_ptr<rocksdb::Cache>& block_cache() const { return block_cache_; }
-  const std::shared_ptr<rocksdb::WriteBufferManager>& write_buffers() const {
-    return write_buffers_;
-  }
   // Null when there is no limit.
   const std::shared_ptr<rocksdb::RateLimiter>& rate_limiter() const { return rate_limiter_; }
   const std::shared_ptr<const rocksdb::FilterPolicy>& bloom() const { return bloom_; }
-  int background_threads() const { return background_threads_; }
+  int flush_threads() const { return flush_threads_; }
+  int compaction_threads() const { return compaction_threads_; }
+  WriteBudget& write_budget() const { return *write_budget_; }
 
  private:
   std::unique_ptr<rocksdb::Env> env_;
-  int background_threads_;
+  int flush_threads_;
+  int compaction_threads_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
-  std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;
+  std::unique_ptr<WriteBudget> write_budget_;
   std::shared_ptr<rocksdb::RateLimiter> rate_limiter_;
   std::shared_ptr<const rocksdb::FilterPolicy> bloom_;
 };

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
 #include <optional>
 
@@ -27,7 +28,7 @@ using Rows = std::map<std::pair<std::string, std::string>, Row>;
 class Model {
  public:
   Rows rows;
-  uint32_t now = 1000;
+  std::atomic<uint32_t> now{1000};  // compactions look at it from threads of theirs
   uint32_t default_ttl = 0;
 
   const Row* live(const std::string& h, const std::string& s) const {
@@ -91,7 +92,7 @@ class ModelRun {
     engine_ = open_(std::move(options));
     resolver_ = std::make_unique<Resolver>(*engine_);
   }
-  int64_t wall_us() const { return (kExpiryEpoch + model_.now) * 1000000; }
+  int64_t wall_us() const { return (kExpiryEpoch + model_.now.load()) * 1000000; }
 
   std::string hash_key() {
     static const char* const kHashKeys[] = {

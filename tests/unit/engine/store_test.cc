@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "engine/effects.h"
 #include "engine/key_codec.h"
@@ -238,6 +239,49 @@ TEST_F(RocksStoreTest, DamageNamesFileAndOffset) {
   std::string name = std::filesystem::path(largest).filename();
   EXPECT_NE(error.message().find(name), std::string::npos) << error.to_string();
   EXPECT_NE(error.message().find("offset"), std::string::npos) << error.to_string();
+}
+
+// Idle stores that hold most of the memory are flushed, not the busy one over and over.
+TEST_F(RocksStoreTest, LargestMemtableMakesRoom) {
+  SharedResourceOptions tight = small();
+  tight.write_buffer_bytes = 16 << 20;
+  SharedResources shared(tight);
+  auto open_one = [&](int32_t index) {
+    RocksStoreOptions options{
+        {2, index}, fmt::format("{}/{}", root_.path(), index), &settings_, &wall_us_};
+    auto store = RocksStore::open(shared, options);
+    EXPECT_TRUE(store) << store.error().to_string();
+    return std::move(*store);
+  };
+  auto fill = [&](Store& store, int rows) {
+    for (int i = 0; i < rows; ++i) {
+      Decree decree = store.last_applied() + 1;
+      std::string key = std::to_string(decree);
+      Status s = store.write(decree, put_effects("h", key, std::string(10000, 'v')));
+      if (s.code() == Errc::kBusy) {  // memory is full: the flushes under way will help
+        i -= 1;
+        std::this_thread::yield();
+        continue;
+      }
+      ASSERT_TRUE(s.ok()) << s.to_string();
+      EXPECT_LT(shared.write_budget().used(), 17u << 20);
+    }
+  };
+  std::vector<std::unique_ptr<RocksStore>> idle;
+  for (int32_t i = 0; i < 3; ++i) {
+    idle.push_back(open_one(i));
+    fill(*idle.back(), 250);  // 2.5 MB, and the filter
+  }
+  auto busy = open_one(9);
+  fill(*busy, 2000);  // 20 MB
+  size_t files = 0;
+  for (const auto& file : std::filesystem::directory_iterator(root_.path() + "/9")) {
+    files += file.path().extension() == ".sst" ? 1 : 0;
+  }
+  EXPECT_LE(files, 12u) << "two per flush";
+  size_t flushed = 0;
+  for (auto& store : idle) flushed += store->last_flushed() > 0 ? 1 : 0;
+  EXPECT_GT(flushed, 0u);
 }
 
 // Compaction drops the dead and what is another partition's, and gives default_ttl to what has no
