@@ -270,6 +270,11 @@ void Replica::close(Task done) {
       shard_, [log = std::move(log_)]() mutable { log.reset(); }, [self, done = std::move(done)] { done(); });
 }
 
+void Replica::abandon() {
+  closed_ = true;
+  learner_.reset();
+}
+
 void Replica::fail(const Status& why) {
   if (broken_ || closed_) return;
   broken_ = true;

@@ -93,6 +93,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   // Out of service: queued writes are refused, timers and learning end, the log is closed. Then `done`, on the shard.
   // The store is closed when the last owner lets go.
   void close(Task done);
+  // The process is gone (simulator): lets go of everything without a word. Nothing of the replica runs afterwards.
+  void abandon();
 
   pacifica::Role role() const { return core_->role(); }
   const pacifica::Membership& membership() const { return core_->membership(); }

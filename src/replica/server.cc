@@ -468,6 +468,15 @@ void ReplicaServer::ask_to_leave(Instant deadline, std::shared_ptr<Task> done) {
   });
 }
 
+void ReplicaServer::abandon() {
+  stopped_ = true;
+  link_->stop();
+  for (auto& [gpid, entry] : entries_) {
+    if (entry.replica) entry.replica->abandon();
+  }
+  entries_.clear();
+}
+
 void ReplicaServer::stop(Task done) {
   MARKAB_ASSERT(!stopped_, "the replica server is stopped twice");
   stopped_ = true;

@@ -60,6 +60,8 @@ class ReplicaServer final : public ReplicaHost {
   // Closes all replicas, marks the disks as cleanly closed and tells the meta server that this node is gone. Then `done`
   // on shard 0; nothing of the server runs any more.
   void stop(Task done);
+  // The process is gone (simulator): nothing is closed, nobody is told; only destruction may follow.
+  void abandon();
 
   // ReplicaHost
   io::Runtime& runtime() override { return runtime_; }
