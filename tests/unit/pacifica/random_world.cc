@@ -29,7 +29,9 @@ RandomWorld::RandomWorld(uint64_t seed, Planted planted)
                ? 0
                : (chance(0.5) ? 0.003 : 0.02) * static_cast<double>(random_.below(100)) / 100;
   hand_over_ = chance(0.5) ? 0 : 0.03;
-  suspect_ = chance(0.4) ? 0 : 0.01;
+  delay_ = chance(0.5) ? 0 : 0.02;
+  suspect_ = chance(0.4) ? 0 : chance(0.5) ? 0.02 : 0.15;
+  slow_meta_ = chance(0.6) ? 0 : 0.4;
   disorder_ = chance(0.3) ? 0 : 0.5;
   options_.max_uncommitted = 4 + random_.below(12);
   options_.cache_mutations = chance(0.5) ? 3 + random_.below(20) : 1000;
@@ -38,7 +40,9 @@ RandomWorld::RandomWorld(uint64_t seed, Planted planted)
   options_.min_replica_count = chance(0.7) ? 1 : 0;
   int count = 3 + static_cast<int>(random_.below(3));
   membership_.ballot = 1;
-  membership_.max_replica_count = std::min(3, count);
+  membership_.max_replica_count =
+      chance(0.7) ? std::min(3, count)
+                  : 1 + static_cast<int32_t>(random_.below(static_cast<uint64_t>(count)));
   for (int i = 1; i <= count; ++i) {
     HostPort self = node(i);
     auto& n = nodes_[self];
@@ -116,6 +120,11 @@ void RandomWorld::step() {
     restart(n);
   }
   if (chance(crash_)) crash(random_node());
+  if (!stuck_.empty() && chance(0.01)) {
+    auto at = static_cast<ptrdiff_t>(random_.below(stuck_.size()));
+    network_.push_back(std::move(stuck_[static_cast<size_t>(at)]));
+    stuck_.erase(stuck_.begin() + at);
+  }
   for (auto& [self, each] : nodes_) {
     if (each.replica.core == nullptr) continue;
     check_reads(each);
@@ -129,6 +138,10 @@ void RandomWorld::deliver_some() {
   if (faults_ && chance(disorder_)) at = random_.below(std::min<size_t>(network_.size(), 8));
   Message message = std::move(network_[at]);
   network_.erase(network_.begin() + static_cast<ptrdiff_t>(at));
+  if (faults_ && chance(std::holds_alternative<AskMessage>(message) ? slow_meta_ : delay_)) {
+    stuck_.push_back(std::move(message));
+    return;
+  }
   if (faults_ && chance(duplicate_)) {
     bool may_come_twice = std::holds_alternative<PrepareMessage>(message) ||
                           std::holds_alternative<ConfigMessage>(message) ||
@@ -338,6 +351,9 @@ void RandomWorld::finish(Node& n) {
 void RandomWorld::act(Node& n, const Action& action) {
   if (tracing_) trace(n, to_text(action));
   n.replica.perform(action);
+  if (auto* append = std::get_if<AppendMutation>(&action)) {
+    proposed_at_.try_emplace(text_of(append->mutation), append->mutation.ballot);
+  }
   if (auto* send = std::get_if<SendPrepare>(&action)) send_prepare(n, *send);
   if (auto* ack = std::get_if<SendAck>(&action)) send_ack(n, *ack);
   if (auto* commit = std::get_if<Commit>(&action)) check_commit(n, commit->mutation);
@@ -505,6 +521,8 @@ void RandomWorld::meta_watch() {
 
 void RandomWorld::heal() {
   faults_ = false;
+  for (auto& message : stuck_) network_.push_back(std::move(message));
+  stuck_.clear();
   for (int round = 0; round < kHealRounds && failure_.empty(); ++round, ++step_number_) {
     now_ = now_ + std::chrono::milliseconds(50);
     for (auto& [self, n] : nodes_) {
@@ -583,7 +601,12 @@ void RandomWorld::check_commit(Node& n, const Mutation& m) {
     fail(fmt::format("{} commits {} as '{}', but '{}' was committed", name(n.replica.self),
                      m.decree, text_of(m), at->second));
   }
+  check_not_revived(m);
   const auto& core = *n.replica.core;
+  if (n.replica.replay(n.replica.durable).ballot < core.ballot() && planted_ == Planted::kNothing) {
+    fail(fmt::format("{} commits under ballot {} before it is durable (S1)", name(n.replica.self),
+                     core.ballot()));
+  }
   if (core.role() != Role::kPrimary) {
     if (m.decree > acknowledged_) {
       fail(fmt::format("{} commits {}, which no primary has committed (S3)", name(n.replica.self),
@@ -592,6 +615,7 @@ void RandomWorld::check_commit(Node& n, const Mutation& m) {
     return;
   }
   acknowledged_ = std::max(acknowledged_, m.decree);
+  reigns_[leading_[n.replica.self]].committed = true;
   ++counters_.committed;
   if (core.ballot() != membership_.ballot) return;
   // S6: it is on the disk of every member of the stored membership.
@@ -601,6 +625,19 @@ void RandomWorld::check_commit(Node& n, const Mutation& m) {
     if (!held || text_of(*held) != text_of(m)) {
       fail(fmt::format("{} commits {}, which is not durable at {} (S6)", name(n.replica.self),
                        m.decree, name(self)));
+    }
+  }
+}
+
+// 04 §1.14, row 3: what a reign did not inherit is void once its members have heard of it, whoever
+// still holds it.
+void RandomWorld::check_not_revived(const Mutation& m) {
+  auto proposed = proposed_at_.find(text_of(m));
+  if (proposed == proposed_at_.end()) return;
+  for (const auto& [ballot, reign] : reigns_) {
+    if (reign.committed && proposed->second < ballot && m.decree > reign.prepared) {
+      fail(fmt::format("{}, proposed at ballot {}, is revived after the reign of ballot {}",
+                       text_of(m), proposed->second, ballot));
     }
   }
 }
@@ -644,6 +681,10 @@ void RandomWorld::check_role(Node& n, const RoleChanged& change) {
                      name(r.self)));
   }
   ++(change.continues ? counters_.continued : counters_.reigns);
+  if (!change.continues) {
+    reigns_[change.ballot] = {r.core->last_prepared(), false};
+    leading_[r.self] = change.ballot;
+  }
   if (change.ballot == membership_.ballot) check_holds_all(n, "made primary (S3)");
 }
 

@@ -150,6 +150,7 @@ class RandomWorld {
   void check_content(const Mutation& m);
   void check_log(const Node& n, size_t from);
   void check_commit(Node& n, const Mutation& m);
+  void check_not_revived(const Mutation& m);
   void check_ack(Node& n, const PrepareAck& ack);
   void check_role(Node& n, const RoleChanged& change);
   void check_holds_all(const Node& n, const std::string& when);
@@ -166,12 +167,14 @@ class RandomWorld {
   const bool tracing_;  // MARKAB_TRACE is set
   Random random_;
   bool faults_ = true;
-  double loss_ = 0, duplicate_ = 0, crash_ = 0, suspect_ = 0, disorder_ = 0, hand_over_ = 0;
+  double loss_ = 0, duplicate_ = 0, crash_ = 0, suspect_ = 0, disorder_ = 0, hand_over_ = 0,
+         delay_ = 0, slow_meta_ = 0;
   Instant now_{1000000000};
   int step_number_ = 0;
   CoreOptions options_;
   std::map<HostPort, Node> nodes_;
   std::deque<Message> network_;
+  std::vector<Message> stuck_;  // delivered much later
 
   Membership membership_;        // what the meta server stored
   int primary_incarnation_ = 0;  // the process that was made primary
@@ -182,6 +185,13 @@ class RandomWorld {
   std::map<Decree, std::string> committed_;                    // as first committed anywhere
   Decree acknowledged_ = 0;                                    // the highest told to a client
   std::map<Ballot, HostPort> primaries_;
+  struct Reign {
+    Decree prepared = 0;
+    bool committed = false;  // so all members heard of it
+  };
+  std::map<Ballot, Reign> reigns_;
+  std::map<HostPort, Ballot> leading_;         // the reign of each primary
+  std::map<std::string, Ballot> proposed_at_;  // content to the ballot of its proposal
   Counters counters_;
   std::string failure_;
 };
