@@ -1,5 +1,6 @@
 #include "engine/resolver.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
@@ -13,6 +14,14 @@
 #include "engine/value_codec.h"
 
 namespace markab::engine {
+
+namespace {
+
+// A batch reserves what the last one had, so that it grows at most once or twice.
+constexpr size_t kMinExpectedBytes = 256;
+constexpr size_t kMaxExpectedBytes = 16u << 10;
+
+}  // namespace
 
 struct Resolver::Fetched {
   uint64_t generation = 0;
@@ -53,6 +62,7 @@ struct Resolver::Impl {
   Overlay overlay;
   ResolveContext context;
   std::shared_ptr<std::string> batch;  // under construction
+  size_t expected_bytes = kMinExpectedBytes;
   // Of the batch, read once at begin().
   uint32_t data_version = kDataVersionTimetag;
   uint32_t now = 0;
@@ -77,6 +87,7 @@ void Resolver::begin(Decree decree, const ResolveContext& context) {
   int32_t default_ttl = impl_->engine.settings().default_ttl_s;
   impl_->default_expire_ts = default_ttl > 0 ? impl_->now + static_cast<uint32_t>(default_ttl) : 0;
   impl_->batch = std::make_shared<std::string>();
+  impl_->batch->reserve(impl_->expected_bytes);
   EffectsWriter::start(*impl_->batch);
   impl_->overlay.add(decree, impl_->batch);
 }
@@ -95,7 +106,10 @@ Resolver::Outcome Resolver::add(const WriteRequest& request, WriteResult& result
 std::shared_ptr<const std::string> Resolver::end() {
   MARKAB_ASSERT(impl_->batch != nullptr, "end() outside of a batch");
   std::shared_ptr<const std::string> batch = std::move(impl_->batch);
-  if (batch->size() > kEffectsHeaderBytes) return batch;
+  if (batch->size() > kEffectsHeaderBytes) {
+    impl_->expected_bytes = std::clamp(batch->size(), kMinExpectedBytes, kMaxExpectedBytes);
+    return batch;
+  }
   impl_->overlay.drop_last();
   return nullptr;
 }

@@ -10,6 +10,7 @@
 
 #include "engine/effects.h"
 #include "engine/key_codec.h"
+#include "engine/resolver.h"
 #include "engine/rocks_store.h"
 #include "engine/value_codec.h"
 #include "unit/engine/temporary_directory.h"
@@ -204,6 +205,67 @@ TEST_F(EngineTest, AnswerTooLargeForAFrameIsCut) {
   EXPECT_EQ(multi_.error, storage::kIncomplete);
   EXPECT_LT(multi_.kvs.size(), 60u);
   EXPECT_GT(multi_.kvs.size(), 40u);
+}
+
+// Hash keys at, above and far above the limit of 65534 bytes, in every request that carries one
+// (spec 02 §6).
+TEST_F(EngineTest, HashKeyLimitHoldsEverywhere) {
+  Resolver resolver(*engine_);
+  for (size_t size :
+       {size_t{65533}, size_t{65534}, size_t{65535}, size_t{65536}, size_t{1} << 20}) {
+    SCOPED_TRACE(size);
+    const int32_t expected = size <= kMaxHashKeyBytes ? 0 : 4;
+    std::string bytes(size, 'h');
+    wire::blob hash_key(bytes);
+    wire::blob one(std::string_view("1"));
+
+    resolver.begin(engine_->store().last_applied() + 1, {1700000000000000, 1, 1});
+    auto add = [&](const WriteRequest& request) {
+      WriteResult result;
+      EXPECT_EQ(resolver.add(request, result), Resolver::Outcome::kDone);
+      EXPECT_EQ(result.has_effects, expected == 0);
+      uint64_t hash = 0;
+      EXPECT_EQ(row_hash(request, hash), expected == 0);
+      return result.error;
+    };
+    wire::multi_put_request multi_put;
+    multi_put.hash_key = hash_key;
+    multi_put.kvs.emplace_back().key = one;
+    EXPECT_EQ(add(multi_put), expected);
+    wire::check_and_set_request check_and_set;
+    check_and_set.hash_key = hash_key;
+    EXPECT_EQ(add(check_and_set), expected);
+    wire::check_and_mutate_request check_and_mutate;
+    check_and_mutate.hash_key = hash_key;
+    check_and_mutate.mutate_list.emplace_back().sort_key = one;
+    EXPECT_EQ(add(check_and_mutate), expected);
+    wire::multi_remove_request multi_remove;
+    multi_remove.hash_key = hash_key;
+    multi_remove.sort_keys.push_back(one);
+    EXPECT_EQ(add(multi_remove), expected);
+    if (auto effects = resolver.end()) {
+      ASSERT_TRUE(engine_->apply(engine_->store().last_applied() + 1, *effects).ok());
+    }
+    resolver.applied(engine_->store().last_applied());
+
+    EXPECT_EQ(multi_get(bytes, false), ReadOutcome::kDone);
+    EXPECT_EQ(multi_.error, expected);
+    wire::multi_get_request points;
+    points.hash_key = hash_key;
+    points.sort_keys.push_back(one);
+    arena_.reset();
+    EXPECT_EQ(engine_->multi_get(points, context(false), arena_, multi_), ReadOutcome::kDone);
+    EXPECT_EQ(multi_.error, expected);
+    wire::batch_get_request batch;
+    batch.keys.emplace_back().hash_key = hash_key;
+    wire::batch_get_response batch_answer;
+    EXPECT_EQ(engine_->batch_get(batch, context(false), arena_, batch_answer), ReadOutcome::kDone);
+    EXPECT_EQ(batch_answer.error, expected);
+    wire::count_response count;
+    arena_.reset();
+    EXPECT_EQ(engine_->sortkey_count(hash_key, context(false), arena_, count), ReadOutcome::kDone);
+    EXPECT_EQ(count.error, expected);
+  }
 }
 
 TEST_F(EngineTest, ScanIdsArePositiveAndUniqueAcrossOpens) {
