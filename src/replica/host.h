@@ -66,7 +66,7 @@ class ReplicaHost {
   virtual void ask_meta(Replica& replica, const pacifica::AskMeta& ask,
                         Callback<Errc, pacifica::Membership> done) = 0;
   // The role or ballot changed, or the replica broke. On the replica's shard; must not call back into it.
-  virtual void on_role_changed(Replica& replica, pacifica::Role role, Ballot ballot) = 0;
+  virtual void on_role_changed(Replica& replica, pacifica::Role before, pacifica::Role role) = 0;
   virtual void on_broken(Replica& replica, const Status& why) = 0;
 };
 

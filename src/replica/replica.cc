@@ -386,12 +386,10 @@ void Replica::act(pacifica::RoleChanged& action) {
               action.ballot, core_->last_prepared(), core_->last_committed(), applied_);
   hand_over_timer_.cancel();
   handing_over_ = false;
+  host_.on_role_changed(*this, static_cast<Role>(metrics_.role.value()), action.role);
   metrics_.role.set(static_cast<int64_t>(action.role));
   metrics_.ballot.set(action.ballot);
-  if (action.continues) {  // what is in flight goes on as it is
-    host_.on_role_changed(*this, action.role, action.ballot);
-    return;
-  }
+  if (action.continues) return;  // what is in flight goes on as it is
   resolver_->clear();
   if (action.role == Role::kPrimary) {
     read_gate_ = core_->last_prepared();
@@ -401,7 +399,6 @@ void Replica::act(pacifica::RoleChanged& action) {
     if (step_down_done_) std::exchange(step_down_done_, nullptr)(Errc::kOk, core_->last_committed());
   }
   if (action.role != Role::kLearner) learner_.reset();
-  host_.on_role_changed(*this, action.role, action.ballot);
 }
 
 void Replica::act(pacifica::LearnerDropped& action) {

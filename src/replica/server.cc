@@ -416,8 +416,8 @@ std::vector<std::shared_ptr<Replica>> ReplicaServer::replicas() const {
   return out;
 }
 
-void ReplicaServer::on_role_changed(Replica& replica, Role role, Ballot) {
-  role_counts_[replica.metrics().role.value()].fetch_sub(1);
+void ReplicaServer::on_role_changed(Replica&, Role before, Role role) {
+  role_counts_[static_cast<int>(before)].fetch_sub(1);
   role_counts_[static_cast<int>(role)].fetch_add(1);
 }
 

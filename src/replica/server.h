@@ -74,7 +74,7 @@ class ReplicaServer final : public ReplicaHost {
   MetricRegistry& metrics() override { return registry_; }
   bool lease_valid(Instant now) const override { return link_->lease_valid(now); }
   void ask_meta(Replica& replica, const pacifica::AskMeta& ask, Callback<Errc, pacifica::Membership> done) override;
-  void on_role_changed(Replica& replica, pacifica::Role role, Ballot ballot) override;
+  void on_role_changed(Replica& replica, pacifica::Role before, pacifica::Role role) override;
   void on_broken(Replica& replica, const Status& why) override;
 
   // The open replicas, in the order of their partitions. On shard 0 (tests, admin commands).
