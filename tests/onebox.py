@@ -4,13 +4,35 @@ Programs come from MARKAB_BIN, else from build/release/bin. Imported by the suit
 """
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import time
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("MARKAB_BIN") or os.path.join(REPOSITORY, "build", "release", "bin")
 LAUNCHER = os.path.join(REPOSITORY, "scripts", "onebox")
+
+
+def free_port_base():
+    """A --port-base whose ports nobody uses now. Below the kernel's range for outgoing connections, which would
+    otherwise take one of them between this look and the daemon's start."""
+    for _ in range(1000):
+        base = random.randrange(10000, 32000, 400)
+        taken = []
+        try:
+            for port in [base + i for i in range(1, 9)] + [base + i for i in range(201, 209)]:
+                probe = socket.socket()
+                taken.append(probe)
+                probe.bind(("127.0.0.1", port))
+            return base
+        except OSError:
+            continue
+        finally:
+            for probe in taken:
+                probe.close()
+    raise RuntimeError("no free ports between 10000 and 32000")
 
 
 class Box:

@@ -1,20 +1,17 @@
 """Oneboxes for the suites of this folder. A case that breaks its cluster on purpose takes one of its own."""
-import itertools
 import os
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from onebox import Box  # noqa: E402
-
-PORT_BASES = itertools.count(43000, 400)
+from onebox import Box, free_port_base  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory):
     """One for all cases of a file; they leave it healthy."""
-    it = Box(tmp_path_factory.mktemp("cluster"), next(PORT_BASES))
+    it = Box(tmp_path_factory.mktemp("cluster"), free_port_base())
     yield it
     it.stop()
 
@@ -25,7 +22,7 @@ def own_box(tmp_path_factory):
     made = []
 
     def start(*arguments, **sizes):
-        made.append(Box(tmp_path_factory.mktemp("own"), next(PORT_BASES), *arguments, **sizes))
+        made.append(Box(tmp_path_factory.mktemp("own"), free_port_base(), *arguments, **sizes))
         return made[-1]
     yield start
     for it in made:

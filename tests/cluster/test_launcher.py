@@ -12,7 +12,7 @@ import pytest
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DUMMY = os.path.join(REPOSITORY, "tests", "cluster", "dummy")
-PORT_BASE = 41000
+PORT_BASE = 24000
 
 
 class Launcher:
@@ -66,7 +66,7 @@ def test_start_tells_what_to_try(launcher):
     run = launcher.start()
     took = time.monotonic() - began
     assert run.returncode == 0, run.stdout
-    for word in ("127.0.0.1:41001", "http://127.0.0.1:41001/", "onebox shell", "log_sync = interval"):
+    for word in ("127.0.0.1:24001", "http://127.0.0.1:24001/", "onebox shell", "log_sync = interval"):
         assert word in run.stdout
     assert launcher.asked("create temp -p 8 -r 3")
     assert took < 2, "the launcher alone takes %.1f s" % took
@@ -84,11 +84,11 @@ def test_counts_ports_and_settings(launcher):
     run = launcher.start("--metas", "2", "--replicas", "5", "--set", "replication.log_sync=none",
                          "--set", "core.logging_start_level=LOG_LEVEL_DEBUG")
     assert run.returncode == 0, run.stdout
-    assert "log_sync = none" in run.stdout and "127.0.0.1:41001,127.0.0.1:41002" in run.stdout
+    assert "log_sync = none" in run.stdout and "127.0.0.1:24001,127.0.0.1:24002" in run.stdout
     with open("/proc/%d/cmdline" % launcher.pid("replica5")) as text:
         words = text.read().split("\0")
     assert "replication.log_sync=none" in words and "core.logging_start_level=LOG_LEVEL_DEBUG" in words
-    with socket.create_connection(("127.0.0.1", 41205)):
+    with socket.create_connection(("127.0.0.1", 24205)):
         pass
     # A later start remembers the size.
     assert launcher("stop").returncode == 0
@@ -219,7 +219,7 @@ def test_port_in_use(launcher):
         taken.bind(("127.0.0.1", PORT_BASE + 202))
         taken.listen()
         run = launcher.start()
-    assert run.returncode == 1 and "port 41202, meant for replica2, is in use" in run.stdout
+    assert run.returncode == 1 and "port 24202, meant for replica2, is in use" in run.stdout
 
 
 def test_daemons_without_their_supervisor_can_be_ended(launcher):

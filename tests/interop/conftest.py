@@ -5,9 +5,9 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from onebox import Box  # noqa: E402
+from onebox import Box, free_port_base  # noqa: E402
 
-PORT_BASE = 42000
+PORT_BASE = free_port_base()
 
 
 @pytest.fixture(scope="session")

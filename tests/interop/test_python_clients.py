@@ -9,7 +9,7 @@ import time
 import pytest
 
 import python_clients
-from onebox import Box
+from onebox import Box, free_port_base
 
 DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pegasus_driver.py")
 GROUP_SECONDS = 240
@@ -94,7 +94,7 @@ def test_case(driver, box, tables, group, name):
 
 def test_a_replica_is_killed_in_the_middle_of_the_load(driver, tmp_path_factory):
     """The client notices by time-outs and refreshes on a two-second tick; no acknowledged write may be lost."""
-    own = Box(tmp_path_factory.mktemp("failover"), 42400)
+    own = Box(tmp_path_factory.mktemp("failover"), free_port_base())
     try:
         def kill_soon():
             time.sleep(2)  # what is killed is a cluster under load, not one that has just been connected to
