@@ -238,8 +238,7 @@ void Core::on_reply(CallId id, uint32_t attempt, HostPort node, rpc::Reply reply
   call->last_failure = fmt::format("{}: {}", node, reply.status.to_string());
   if (code == Errc::kTimeout && !reply.never_sent) return fail_at_deadline(*call);
   unlink(*call);
-  Remedy remedy =
-      reply.never_sent ? (code == Errc::kBusy ? Remedy::kWait : Remedy::kReroute) : remedy_of(code);
+  Remedy remedy = reply.never_sent ? remedy_of_unsent(code) : remedy_of(code);
   if (remedy == Remedy::kUnsure && call->idempotent()) remedy = Remedy::kReroute;
   switch (remedy) {
     case Remedy::kReroute:

@@ -71,6 +71,12 @@ Remedy remedy_of(Errc envelope) {
   }
 }
 
+Remedy remedy_of_unsent(Errc code) {
+  if (code == Errc::kBusy) return Remedy::kWait;
+  return code == Errc::kNetworkFailure || code == Errc::kTimeout ? Remedy::kReroute
+                                                                 : Remedy::kFinal;
+}
+
 ErrorCode code_of(Errc code) {
   switch (code) {
     case Errc::kOk:

@@ -20,6 +20,8 @@ enum class Remedy {
 };
 
 Remedy remedy_of(Errc envelope);
+// Of a request that our own side could not, or would not, send.
+Remedy remedy_of_unsent(Errc code);
 ErrorCode code_of(Errc code);
 // The storage outcome in a response (RocksDB's status codes, spec 02 §2); kOk for 0.
 ErrorCode code_of_storage(int32_t error);

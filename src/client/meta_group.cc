@@ -73,6 +73,15 @@ MetaGroup::MetaGroup(io::Shard& shard, rpc::Network& network, MetaGroupOptions o
 MetaGroup::~MetaGroup() { life_->group = nullptr; }
 
 void MetaGroup::call(MetaRequest request, AnswerCallback done) {
+  if (calls_.size() >= kMaxMetaCalls) {
+    shard_.post([done = std::move(done)] {
+      Answer answer;
+      answer.error = {ErrorCode::kBusy,
+                      fmt::format("{} calls to the meta servers are under way", kMaxMetaCalls)};
+      done(std::move(answer));
+    });
+    return;
+  }
   uint64_t id = next_id_++;
   auto call = std::make_unique<Call>();
   call->id = id;

@@ -27,6 +27,9 @@ struct MetaRequest {
   bool only_asks = true;
 };
 
+// Calls under way; more end with kBusy.
+inline constexpr size_t kMaxMetaCalls = 10000;
+
 struct MetaGroupOptions {
   std::vector<HostPort> servers;                               // at least one
   Duration answer_patience = std::chrono::milliseconds(200);   // then the others are asked as well

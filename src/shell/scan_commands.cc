@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <condition_variable>
+#include <deque>
 #include <fstream>
+#include <mutex>
 
 #include "shell/filters.h"
 #include "shell/session.h"
@@ -13,8 +16,8 @@ namespace json = boost::json;
 
 namespace {
 
-// Contexts that clear_data keeps open at once.
-constexpr int kScanners = 8;
+// Scanners that are read at once.
+constexpr size_t kInFlight = 16;
 
 struct ScanRequest {
   ScanOptions options;
@@ -157,20 +160,38 @@ Error full_scan(Session& session, const Arguments& arguments) {
 
 // --- counting and clearing ---
 
-// Calls `take` with each batch of each scanner, one after the other in turn.
+// Reads several scanners at once and calls `take` with each batch, on this thread, in the order of
+// arrival.
 template <typename Take>
 Error drain(Scanners& scanners, Take take) {
-  std::vector<bool> open(scanners.size(), true);
+  // Shared with the callbacks, which may come after an error has ended this.
+  struct Arrivals {
+    std::mutex mutex;
+    std::condition_variable some;
+    std::deque<std::pair<size_t, Outcome<ScanBatch>>> batches;
+  };
+  auto arrivals = std::make_shared<Arrivals>();
+  auto fetch = [&](size_t i) {
+    scanners[i]->async_next_batch([arrivals, i](Outcome<ScanBatch> batch) {
+      std::lock_guard lock(arrivals->mutex);
+      arrivals->batches.emplace_back(i, std::move(batch));
+      arrivals->some.notify_one();
+    });
+  };
+  size_t started = 0;
+  while (started < std::min(kInFlight, scanners.size())) fetch(started++);
   for (size_t left = scanners.size(); left > 0;) {
-    for (size_t i = 0; i < scanners.size(); ++i) {
-      if (!open[i]) continue;
-      auto batch = scanners[i]->next_batch();
-      if (!batch) return batch.error();
-      if (Error error = take(i, *batch)) return error;
-      if (!batch->finished) continue;
-      open[i] = false;
-      --left;
-    }
+    std::unique_lock lock(arrivals->mutex);
+    arrivals->some.wait(lock, [&] { return !arrivals->batches.empty(); });
+    auto [i, batch] = std::move(arrivals->batches.front());
+    arrivals->batches.pop_front();
+    lock.unlock();
+    if (!batch) return batch.error();
+    if (!batch->finished) fetch(i);  // while the rows of this one are looked at
+    if (Error error = take(i, *batch)) return error;
+    if (!batch->finished) continue;
+    --left;
+    if (started < scanners.size()) fetch(started++);
   }
   return {};
 }
@@ -248,7 +269,7 @@ Error clear_data(Session& session, const Arguments& arguments) {
   if (Error error = read_scan(session, arguments, request)) return error;
   request.options.no_value = request.value_filter == Filter::kNone;
   request.options.batch_size = 500;
-  auto scanners = open_scanners(**table, request, kScanners);
+  auto scanners = open_scanners(**table, request, INT32_MAX);
   if (!scanners) return scanners.error();
   int64_t deleted = 0;
   Error error = drain(*scanners, [&](size_t, const ScanBatch& batch) -> Error {

@@ -207,6 +207,13 @@ TEST_F(CoreTest, WhatWasNeverSentIsRepeatedWhateverItIs) {
   EXPECT_EQ(cluster.executed_incrs, 1);
 }
 
+TEST_F(CoreTest, WhatOurOwnSideRefusesForGoodIsTold) {
+  cluster.refuse_unsent_next(TaskCode::kPut, Errc::kInvalidParameters);  // longer than a frame, say
+  EXPECT_EQ(set("a", "1").error().code, ErrorCode::kInvalidArgument);
+  cluster.refuse_unsent_next(TaskCode::kIncr, Errc::kBusy);
+  EXPECT_TRUE(incr("a"));
+}
+
 TEST_F(CoreTest, TooFewMembersMayMeanThatItWasDone) {
   cluster.refuse_next(TaskCode::kIncr, Errc::kNotEnoughMember);
   EXPECT_EQ(incr("n").error().code, ErrorCode::kUnknownOutcome);

@@ -91,6 +91,9 @@ void FakeCluster::call(HostPort to, TaskCode code, const rpc::CallOptions& optio
   pending->node = to;
   pending->done = std::move(done);
   pending_.push_back(pending);
+  if (auto unsent = unsent_.extract(code)) {
+    return end(pending, Duration(0), Status(unsent.mapped(), "not sent"), true, "");
+  }
   if (dead_.contains(to)) {
     return end(pending, std::chrono::microseconds(50),
                Status(Errc::kNetworkFailure, "the connection was refused"), true, "");

@@ -55,6 +55,8 @@ class FakeCluster final : public rpc::Network {
   void revive(HostPort node);
   // The next requests of that code are answered so, whoever gets them, instead of being done.
   void refuse_next(rpc::TaskCode code, Errc error) { refusals_[code].push_back(error); }
+  // The next request of that code does not even leave the client.
+  void refuse_unsent_next(rpc::TaskCode code, Errc error) { unsent_[code] = error; }
   // The next request of that code is done, and its connection then breaks before the answer.
   void lose_next_answer(rpc::TaskCode code) { ++lost_answers_[code]; }
   void forget_contexts() { contexts_.clear(); }
@@ -99,6 +101,7 @@ class FakeCluster final : public rpc::Network {
   std::set<HostPort> dead_;
   std::set<HostPort> silent_;
   std::map<rpc::TaskCode, std::deque<Errc>> refusals_;
+  std::map<rpc::TaskCode, Errc> unsent_;
   std::map<rpc::TaskCode, int> lost_answers_;
   std::map<int64_t, Context> contexts_;
   int64_t next_context_ = 1;
