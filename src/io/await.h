@@ -26,7 +26,8 @@ inline boost::asio::awaitable<void> sleep_for(Shard& shard, Duration delay) {
       boost::asio::use_awaitable);
 }
 
-// Runs `work` on the blocking pool and resumes on `shard` with what it returned.
+// Runs `work` on the blocking pool and resumes on `shard` with what it returned. Give a closure that owns something a
+// name and move it in: g++ 12 destroys such a temporary of a co_await expression twice.
 template <typename Work>
 auto on_pool(BlockingPool& pool, Shard& shard, Work work) -> boost::asio::awaitable<decltype(work())> {
   using Value = decltype(work());

@@ -27,6 +27,9 @@ constexpr int kMaxFailures = 50;  // in a row; then the learner gives up and the
 }  // namespace
 
 // ---- the learning side ---------------------------------------------------------------------------------------------
+//
+// What a co_await passes on by value (closures that own something, strings) has a name first: g++ 12 copies such a
+// temporary bit by bit into the frame and destroys it twice.
 
 struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   Replica& replica;  // outlives the flow's steps: each checks `stopped` first
@@ -170,10 +173,11 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     auto& files = self->host.files();
     auto& pool = self->host.runtime().blocking();
     auto target = self->replica.dir() + "/learn";
-    auto prepared = co_await io::on_pool(pool, self->shard, [&files, target] {
+    auto prepare = [&files, target] {
       if (auto s = files.remove_all(target); !s.ok()) return s;
       return files.create_directories(target);
-    });
+    };
+    auto prepared = co_await io::on_pool(pool, self->shard, std::move(prepare));
     if (self->stopped) co_return true;
     if (!prepared.ok()) co_return prepared;
     uint64_t total = 0;
@@ -183,7 +187,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     auto started = self->shard.now();
     uint64_t copied = 0;
     for (const auto& file : plan.files) {
-      auto status = co_await fetch_file(self, plan.checkpoint, file, target + "/" + file.name, started, copied);
+      auto path = target + "/" + file.name;
+      auto status = co_await fetch_file(self, plan.checkpoint, file, std::move(path), started, copied);
       if (self->stopped) co_return true;
       if (!status.ok()) co_return status;
     }
@@ -213,12 +218,13 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
       }
       crc = crc32c(chunk, crc);
       bool last = offset + chunk.size() >= file.size;
-      auto written = co_await io::on_pool(pool, self->shard, [&fs, path, chunk, last, keep = answer.block] {
+      auto write = [&fs, path, chunk, last, keep = answer.block] {
         auto out = fs.open_append(path);
         if (!out) return out.error();
         if (auto s = (*out)->append(chunk); !s.ok()) return s;
         return last ? (*out)->sync() : Status();
-      });
+      };
+      auto written = co_await io::on_pool(pool, self->shard, std::move(write));
       if (self->stopped) co_return Status();
       if (!written.ok()) co_return written;
       offset += chunk.size();
@@ -246,7 +252,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   static awaitable<Result<bool>> discard(std::shared_ptr<Flow> self) {
     MARKAB_WARN("{}: holds decrees that its group does not know; its state is put aside and learned anew",
                 self->replica.gpid());
-    co_return co_await install_store(self, "", 0);
+    std::string nothing;
+    co_return co_await install_store(self, std::move(nothing), 0);
   }
 
   // Replaces the store by the one in `source` (none: an empty one); the old one is kept beside it until the new one is
@@ -270,21 +277,22 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     options.settings = table_settings(replica.table());
     options.now = [&shard = self->shard] { return shard.now(); };
     auto slot = std::make_shared<engine::EngineOptions>(std::move(options));
-    auto opened = co_await io::on_pool(
-        pool, self->shard, [&fs, &host = self->host, old = std::move(old), live, aside, source, slot]() mutable -> Result<std::unique_ptr<engine::Engine>> {
-          old.reset();  // closes it, unless a read on the pool still holds it: then the rename does not hurt that
-          if (fs.exists(live)) {
-            if (auto s = fs.rename(live, aside); !s.ok()) return s;
-          }
-          if (!source.empty()) {
-            if (auto s = fs.rename(source, live); !s.ok()) return s;
-          }
-          auto result = host.open_engine()(std::move(*slot));
-          if (result) {
-            if (auto s = fs.remove_all(aside); !s.ok()) MARKAB_WARN("{} stays behind: {}", aside, s);
-          }
-          return result;
-        });
+    auto exchange = [&fs, &host = self->host, old = std::move(old), live, aside, source,
+                     slot]() mutable -> Result<std::unique_ptr<engine::Engine>> {
+      old.reset();  // closes it, unless a read on the pool still holds it: then the rename does not hurt that
+      if (fs.exists(live)) {
+        if (auto s = fs.rename(live, aside); !s.ok()) return s;
+      }
+      if (!source.empty()) {
+        if (auto s = fs.rename(source, live); !s.ok()) return s;
+      }
+      auto result = host.open_engine()(std::move(*slot));
+      if (result) {
+        if (auto s = fs.remove_all(aside); !s.ok()) MARKAB_WARN("{} stays behind: {}", aside, s);
+      }
+      return result;
+    };
+    auto opened = co_await io::on_pool(pool, self->shard, std::move(exchange));
     if (self->stopped) co_return true;
     if (!opened) {
       replica.fail(opened.error().with_context("opening the learned store"));
