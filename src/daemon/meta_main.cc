@@ -31,7 +31,8 @@ std::vector<ConfigKey> meta_keys() {
 
 int run(int argc, char** argv) {
   auto arguments = parse_arguments(argc, argv, kProgram, "Markab's meta server");
-  auto config = Config::load(arguments.config_file, meta_keys(), arguments.overrides, ignored_keys());
+  auto config =
+      Config::load(arguments.config_file, meta_keys(), arguments.overrides, ignored_keys());
   if (!config) refuse_to_start(kProgram, config.error());
   auto self = own_address(**config);
   if (!self) refuse_to_start(kProgram, self.error());
@@ -47,7 +48,10 @@ int run(int argc, char** argv) {
   MARKAB_INFO("{} {} starts as {} of cluster {}", kProgram, rpc::kVersion, *self, cluster);
   auto state_dir = (*config)->get_string("meta_server", "state_dir");
   auto& files = io::real_file_system();
-  if (auto s = prepare_directory(state_dir, "[meta_server] state_dir"); !s.ok()) refuse_to_start(kProgram, s);
+  if (auto s = prepare_directory(state_dir, "[meta_server] state_dir"); !s.ok())
+    refuse_to_start(kProgram, s);
+  if (auto s = meta::claim_state_dir(files, state_dir, cluster, *self); !s.ok())
+    refuse_to_start(kProgram, s);
 
   // The meta's work is one shard's (meta_server.h); connections share it.
   io::RealRuntimeOptions runtime_options;
@@ -60,7 +64,8 @@ int run(int argc, char** argv) {
   channel_options.self = *self;
   auto channels = rpc::make_channels(runtime, 0, channel_options);
   auto store = meta::make_embedded_store(runtime.shard(0), runtime.blocking(), state_dir, cluster);
-  auto election = meta::make_embedded_election(runtime.shard(0), runtime.blocking(), files, state_dir, *self);
+  auto election =
+      meta::make_embedded_election(runtime.shard(0), runtime.blocking(), files, state_dir, *self);
 
   rpc::Dispatcher dispatcher;
   rpc::HttpRouter http;
@@ -72,7 +77,8 @@ int run(int argc, char** argv) {
   auto server = meta::MetaServer::start({runtime.shard(0), *channels, *store, *election, registry},
                                         std::move(*options), dispatcher, http, commands);
   commands.serve(dispatcher);
-  auto listening = rpc::Server::start(runtime, listen_options(**config, *self), dispatcher, http, registry);
+  auto listening =
+      rpc::Server::start(runtime, listen_options(**config, *self), dispatcher, http, registry);
   if (!listening) refuse_to_start(kProgram, listening.error());
   notify_ready();
 

@@ -180,10 +180,16 @@ std::unique_ptr<StateStore> make_embedded_store(io::Shard& shard, io::BlockingPo
 }
 
 Status claim_state_dir(io::FileSystem& files, const std::string& state_dir,
-                       const std::string& cluster) {
+                       const std::string& cluster, HostPort self) {
   std::string path = state_dir + "/cluster";
   if (Status s = files.create_directories(state_dir); !s.ok()) return s;
-  if (!files.exists(path)) return files.write_atomic(path, cluster + "\n");
+  if (!files.exists(path)) {
+    // Meta servers that share the directory start together: each writes a file of its own and puts
+    // it there.
+    std::string mine = path + "." + self.to_string();
+    if (Status s = files.write_atomic(mine, cluster + "\n"); !s.ok()) return s;
+    return files.rename(mine, path);
+  }
   auto text = files.read_all(path, 4096);
   if (!text) return text.error();
   std::string owner = text->substr(0, text->find('\n'));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/ids.h"
 #include "io/file.h"
 #include "io/shard.h"
 #include "meta/state_store.h"
@@ -19,6 +20,6 @@ std::unique_ptr<StateStore> make_embedded_store(io::Shard& shard, io::BlockingPo
 // For a program's start, before anything else uses the directory: makes it this cluster's, or says
 // in one sentence to whom it belongs (kInvalidParameters). Blocks.
 Status claim_state_dir(io::FileSystem& files, const std::string& state_dir,
-                       const std::string& cluster);
+                       const std::string& cluster, HostPort self);
 
 }  // namespace markab::meta

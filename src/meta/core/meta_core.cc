@@ -329,6 +329,7 @@ void MetaCore::on_tick(Moment t, Actions& out) {
   last_tick_ = now();
   check_nodes();
   if (!loaded_) return;
+  retry_waiting_for_nodes();
   Level level = effective_level();
   if (!level_ever_checked_ || level != last_effective_level_) {
     if (level_ever_checked_) {

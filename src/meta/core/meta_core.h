@@ -217,7 +217,10 @@ class MetaCore {
   void handle(uint64_t token, SetAtomicIdempotent& request);
   void handle(uint64_t token, StartManualCompact& request);
   Errc check_create(const CreateTable& request, std::string& hint) const;
+  // kTryAgain: there are enough when those that are presumed alive are.
   Errc check_replica_count_range(int32_t count, std::string& hint) const;
+  void wait_for_nodes(uint64_t token, Request request);
+  void retry_waiting_for_nodes();
   bool answer_existing(uint64_t token, Table& table, CreateTable& request);
   void answer_follower_create(uint64_t token, Table& table, CreateTable& request);
   void start_create(uint64_t token, CreateTable& request);
@@ -273,7 +276,8 @@ class MetaCore {
     Instant deadline;
   };
   std::map<HostPort, Leave> leaves_;
-  std::map<int32_t, uint64_t> drops_waiting_for_level_;  // table -> token
+  std::map<int32_t, uint64_t> drops_waiting_for_level_;          // table -> token
+  std::vector<std::pair<uint64_t, Request>> waiting_for_nodes_;  // with their tokens
 
   uint64_t next_store_id_ = 1;
   std::vector<StoreOp> new_ops_;

@@ -84,7 +84,9 @@ void MetaCore::revive(Node& node, std::string reason) {
   if (!node.alive) emit(NodeChanged{node.address, true, std::move(reason)});
   node.alive = true;
   node.heard = true;
-  if (loaded_) cure_partitions_of(node.address);
+  if (!loaded_) return;
+  cure_partitions_of(node.address);
+  retry_waiting_for_nodes();
 }
 
 bool MetaCore::flapping(Node& node, int64_t start_time_ms) {

@@ -92,8 +92,10 @@ void MetaCore::handle(uint64_t token, SetReplicaCount& request) {
   if (effective_level() <= Level::kFreezed)
     return answer(token, Errc::kStateFreezed, "the cluster is freezed", old);
   std::string hint;
-  if (Errc err = check_replica_count_range(request.count, hint); err != Errc::kOk)
+  if (Errc err = check_replica_count_range(request.count, hint); err != Errc::kOk) {
+    if (err == Errc::kTryAgain) return wait_for_nodes(token, std::move(request));
     return answer(token, err, hint, old);
+  }
   if (!updating && request.count == old)
     return answer(token, Errc::kOk, "it has that count already", old);
   if (updating)

@@ -10,6 +10,7 @@ namespace markab::meta {
 
 namespace {
 
+constexpr size_t kMaxWaitingForNodes = 1000;
 constexpr const char* kMasterCluster = "duplication.master_cluster";
 constexpr const char* kFollowerStatus = "duplication.follower_app_status";
 
@@ -30,6 +31,18 @@ void MetaCore::on_request(uint64_t token, Request request, Moment t, Actions& ou
 
 void MetaCore::dispatch(uint64_t token, Request& request) {
   std::visit([&](auto& r) { handle(token, r); }, request);
+}
+
+void MetaCore::wait_for_nodes(uint64_t token, Request request) {
+  if (waiting_for_nodes_.size() >= kMaxWaitingForNodes)
+    return answer(token, Errc::kBusy, "too many requests wait for nodes to be heard of");
+  waiting_for_nodes_.emplace_back(token, std::move(request));
+}
+
+// After each event that may have told who lives; what is still unclear waits again.
+void MetaCore::retry_waiting_for_nodes() {
+  auto waiting = std::exchange(waiting_for_nodes_, {});
+  for (auto& [token, request] : waiting) dispatch(token, request);
 }
 
 bool MetaCore::defer(uint64_t token, Table& table, const Request& request) {
@@ -62,10 +75,16 @@ Errc MetaCore::check_replica_count_range(int32_t count, std::string& hint) const
                        options_.min_replica_count, options_.max_replica_count);
     return Errc::kInvalidParameters;
   }
-  auto usable = std::count_if(nodes_.begin(), nodes_.end(), [](const auto& n) {
-    return n.second.alive && n.second.heard && !n.second.leaving;
-  });
+  int32_t usable = 0, presumed = 0;
+  for (const auto& [address, node] : nodes_) {
+    if (!node.alive || node.leaving) continue;
+    ++presumed;
+    usable += node.heard ? 1 : 0;
+  }
   if (count > usable) {
+    // A new leader has not heard everybody yet. Who is presumed alive beacons soon, or is dead
+    // after the grace.
+    if (count <= presumed) return Errc::kTryAgain;
     hint = fmt::format("replica count {} needs as many living replica servers; there are {}", count,
                        usable);
     return Errc::kInvalidParameters;
@@ -111,7 +130,10 @@ Errc MetaCore::check_create(const CreateTable& request, std::string& hint) const
 
 void MetaCore::handle(uint64_t token, CreateTable& request) {
   std::string hint;
-  if (Errc err = check_create(request, hint); err != Errc::kOk) return answer(token, err, hint);
+  if (Errc err = check_create(request, hint); err != Errc::kOk) {
+    if (err == Errc::kTryAgain) return wait_for_nodes(token, std::move(request));
+    return answer(token, err, hint);
+  }
   if (reserved_names_.count(request.name) != 0)
     return answer(token, Errc::kBusyCreating, "a table is being renamed to that");
   if (Table* existing = table_by_name(request.name); existing != nullptr) {

@@ -22,6 +22,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+const HostPort kNode{0x7f000001, 34601};
+
 class EmbeddedTest : public testing::Test {
  protected:
   EmbeddedTest() : runtime_(options()) {
@@ -126,9 +128,9 @@ TEST_F(EmbeddedTest, AnotherClustersDirectoryIsRefusedWithARemedy) {
   EXPECT_NE(refused.error().message().find("state_dir"), std::string::npos);
   close(*second);
   auto& files = io::real_file_system();
-  EXPECT_TRUE(claim_state_dir(files, dir_ / "sub", "red").ok());
-  EXPECT_TRUE(claim_state_dir(files, dir_ / "sub", "red").ok());
-  EXPECT_EQ(claim_state_dir(files, dir_ / "sub", "blue").code(), Errc::kInvalidParameters);
+  EXPECT_TRUE(claim_state_dir(files, dir_ / "sub", "red", kNode).ok());
+  EXPECT_TRUE(claim_state_dir(files, dir_ / "sub", "red", kNode).ok());
+  EXPECT_EQ(claim_state_dir(files, dir_ / "sub", "blue", kNode).code(), Errc::kInvalidParameters);
 }
 
 TEST_F(EmbeddedTest, OneOfSeveralMetasLeadsAndTheOthersKnowIt) {

@@ -160,6 +160,31 @@ TEST_F(TablesTest, IdsAreNeverReused) {
   EXPECT_EQ(w.create("u").value, 3);
 }
 
+TEST_F(TablesTest, ANewLeaderWaitsForNodesThatItPresumesAlive) {
+  EXPECT_EQ(w.create("t").err, Errc::kOk);
+  ASSERT_TRUE(w.restart().ok());
+  EXPECT_EQ(w.create("u", 8, 4).err, Errc::kInvalidParameters) << "there never were so many";
+  EXPECT_EQ(w.create("u").err, Errc::kIoPending);
+  uint64_t token = w.next_token - 1;
+  w.join(a);
+  w.join(b);
+  EXPECT_EQ(w.answers.count(token), 0u);
+  w.join(c);
+  ASSERT_EQ(w.answers.count(token), 1u);
+  EXPECT_EQ(w.answers.at(token).err, Errc::kOk);
+}
+
+TEST_F(TablesTest, APresumptionThatWasWrongEndsTheWait) {
+  EXPECT_EQ(w.create("t").err, Errc::kOk);
+  ASSERT_TRUE(w.restart().ok());
+  w.beating.erase(c);
+  EXPECT_EQ(w.create("u").err, Errc::kIoPending);
+  uint64_t token = w.next_token - 1;
+  w.run_ms(30'000);
+  ASSERT_EQ(w.answers.count(token), 1u);
+  EXPECT_EQ(w.answers.at(token).err, Errc::kInvalidParameters);
+}
+
 TEST_F(TablesTest, FollowersRepeat) {
   // 03 §4.2, the follower rule: table's status, request's status, answer.
   struct Case {
