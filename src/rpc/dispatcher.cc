@@ -12,10 +12,16 @@ void Dispatcher::on(TaskCode code, Handler handler) {
 
 void Dispatcher::dispatch(Request request) const {
   TaskCode code = request.header.code;
-  if (partition_ && request.header.gpid.app_id > 0) {
+  if (partition_ && code != TaskCode::kUnknown && request.header.gpid.app_id > 0) {
     TaskKind kind = task_kind(code);
-    if (code != TaskCode::kUnknown && (kind == TaskKind::kRead || kind == TaskKind::kWrite)) {
+    if (kind == TaskKind::kRead || kind == TaskKind::kWrite) {
       partition_(std::move(request));
+      return;
+    }
+    // The messages of other replica servers name their partition, too. What else does is not for a
+    // partition.
+    if (kind != TaskKind::kReplica) {
+      request.reply_error(Errc::kHandlerNotFound);
       return;
     }
   }

@@ -242,7 +242,7 @@ Result<int> listen_on(HostPort where, HostPort& real) {
     return Status(
         Errc::kAddressAlreadyUsed,
         fmt::format(
-            "port {} of {} is taken by another process; stop that one or choose another port",
+            "port {} of {} is in use by another process; stop that one or choose another port",
             where.port, where.host()));
   }
   if (error == EADDRNOTAVAIL) {
