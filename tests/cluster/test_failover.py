@@ -93,7 +93,7 @@ def test_a_graceful_restart_costs_latency_only(box, name, record_property):
 
 
 def test_kill_rounds(own_box, record_property):
-    """SIGKILL to a random replica daemon, again and again; no acknowledged write may be missing after any round."""
+    """SIGKILL to a random daemon, again and again; no acknowledged write may be missing after any round."""
     box = own_box()
     seed = int(os.environ.get("MARKAB_SEED", time.time()))
     record_property("seed", seed)
@@ -101,7 +101,7 @@ def test_kill_rounds(own_box, record_property):
     for number in range(KILL_ROUNDS):
         with Load(box, "temp", 6, seconds=15, prefix="round%d_" % number) as load:
             time.sleep(choose.uniform(0.2, 1.0))
-            name = choose.choice(box.replica_names())
+            name = choose.choice(box.names())
             box.send(name, signal.SIGKILL)
             time.sleep(choose.uniform(0.2, 1.0))
             wait_until(5, lambda: box.pid(name) is None)
