@@ -125,7 +125,7 @@ class Channels final : public Network {
 
   void need_flush(Link* link) {
     dirty_.push_back(link);
-    if (flush_posted_) return;
+    if (flush_posted_ || poller_->in_turn()) return;
     flush_posted_ = true;
     post([this] {
       flush_posted_ = false;

@@ -140,7 +140,7 @@ size_t Connection::receive(char* to, size_t size) {
   if (n == 0 && !is_idle()) {
     // The peer sends no more but may still read: answer what it asked.
     end_of_input_ = true;
-    linger();
+    linger(home_->common->options.stuck_output_timeout);
   } else {
     close();
   }
@@ -206,7 +206,7 @@ void Connection::malformed(std::string_view reason, std::string_view in) {
   home_->stats.malformed.add(1);
   home_->common->malformed_log.report(now_, peer_, reason, in);
   if (served_) {
-    linger();
+    linger(kLinger);
   } else {
     close();
   }
@@ -222,7 +222,7 @@ void Connection::consume_http(std::string_view in) {
 void Connection::http_step(HttpSession::Next next) {
   if (next == HttpSession::Next::kClose) {
     served_ = true;
-    linger();
+    linger(home_->common->options.stuck_output_timeout);
     return;
   }
   if (next == HttpSession::Next::kMore) return;
@@ -391,13 +391,13 @@ bool Connection::must_pause() const {
          output_.size() - sent_ > home_->common->options.max_output_bytes;
 }
 
-void Connection::linger() {
+void Connection::linger(Duration at_most) {
   if (state_ != State::kOpen) return;
   state_ = State::kLingering;
   partial_.clear();
   read_paused_ = input_held_ = false;
   wake_.store(true);
-  linger_timer_ = home_->shard.after(kLinger, [self = shared_from_this()] { self->close(); });
+  linger_timer_ = home_->shard.after(at_most, [self = shared_from_this()] { self->close(); });
 }
 
 void Connection::settle() {

@@ -50,6 +50,7 @@ class Connection final : public ReplySink,
   enum class State : uint8_t { kOpen, kLingering, kClosed };
   // Reads per wake-up, before other connections get their turn.
   static constexpr int kReads = 4;
+  // After a malformed frame: for the answers to what came before it.
   static constexpr Duration kLinger = std::chrono::seconds(2);
 
   void read_some();
@@ -65,8 +66,8 @@ class Connection final : public ReplySink,
   void http_step(HttpSession::Next next);
   void http_answer(HttpResponse response);
   void malformed(std::string_view reason, std::string_view in);
-  // Reads no more, sends what is due, waits a little for answers under way, then closes.
-  void linger();
+  // Takes no more requests, sends what is due, waits for answers under way, then closes.
+  void linger(Duration at_most);
   // What to do once answers have left or requests have ended: go on reading, or close.
   void settle();
   bool must_pause() const;

@@ -17,14 +17,14 @@ struct HttpSession::Impl {
   bool busy = false;
   bool keep_alive = true;
   bool started = false;  // some of the current request's bytes were taken
-  bool told_to_continue = false;
+  bool header_seen = false;
 
   void fresh() {
     parser.emplace();
     parser->header_limit(kMaxHeaderBytes);
     parser->body_limit(kMaxBodyBytes);
-    parser->eager(true);
-    started = told_to_continue = false;
+    parser->eager(false);  // stop after the header, to look at it
+    started = header_seen = false;
   }
 };
 
@@ -131,15 +131,21 @@ HttpSession::Next HttpSession::feed(std::string_view bytes, std::string& output)
       append_refusal(output, error.message());
       return Next::kClose;
     }
+    if (s.parser->is_header_done() && !s.header_seen) {
+      s.header_seen = true;
+      // No tool sends chunks, and Beast's parser asserts on some malformed ones.
+      if (s.parser->chunked()) {
+        append_refusal(output, "a body in chunks is not taken; send it with its Content-Length");
+        return Next::kClose;
+      }
+      s.parser->eager(true);
+      if (s.parser->get()[http::field::expect] == "100-continue")
+        output += "HTTP/1.1 100 Continue\r\n\r\n";
+    }
     if (s.parser->is_done()) {
       s.busy = true;
       s.keep_alive = s.parser->get().keep_alive();
       return Next::kRequest;
-    }
-    if (s.parser->is_header_done() && !s.told_to_continue) {
-      s.told_to_continue = true;
-      if (s.parser->get()[http::field::expect] == "100-continue")
-        output += "HTTP/1.1 100 Continue\r\n\r\n";
     }
     if (used == 0) return Next::kMore;
   }

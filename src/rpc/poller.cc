@@ -32,6 +32,7 @@ struct Poller::Set : std::enable_shared_from_this<Set> {
   }
 
   void serve() {
+    serving = true;
     for (int round = 0; round < kRounds && !closed; ++round) {
       count = epoll_wait(descriptor.native_handle(), batch.data(), kBatch, 0);
       if (count <= 0) break;
@@ -43,6 +44,7 @@ struct Poller::Set : std::enable_shared_from_this<Set> {
       count = 0;
       if (!full) break;
     }
+    serving = false;
     if (!closed) end_of_turn();
   }
 
@@ -58,6 +60,7 @@ struct Poller::Set : std::enable_shared_from_this<Set> {
   std::array<epoll_event, kBatch> batch;
   int count = 0;  // of `batch` while its watchers are served
   int watchers = 0;
+  bool serving = false;
   bool closed = false;
 };
 
@@ -71,6 +74,8 @@ Poller::~Poller() {
   set_->closed = true;
   set_->descriptor.close();
 }
+
+bool Poller::in_turn() const { return set_->serving; }
 
 bool Poller::add(int fd, uint32_t events, Watcher* watcher) {
   epoll_event event{events, {watcher}};

@@ -38,6 +38,8 @@ class Poller {
   // `watcher` must stay until remove(). False with errno when the kernel refuses (no memory).
   bool add(int fd, uint32_t events, Watcher* watcher);
   void modify(int fd, uint32_t events, Watcher* watcher);
+  // Whether watchers are being served, so that the end of the turn is still to come.
+  bool in_turn() const;
   // From here on `watcher` is not called.
   void remove(int fd, Watcher* watcher);
 

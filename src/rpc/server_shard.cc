@@ -59,7 +59,7 @@ void ServerShard::adopt(int fd, HostPort peer) {
 
 void ServerShard::need_flush(std::shared_ptr<Connection> connection) {
   dirty_.push_back(std::move(connection));
-  if (flush_posted_) return;
+  if (flush_posted_ || poller->in_turn()) return;
   flush_posted_ = true;
   shard.post([self = shared_from_this()] {
     self->flush_posted_ = false;

@@ -551,6 +551,10 @@ TEST_F(ServerTest, HttpRefusals) {
   huge.send("POST /echo HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n");
   EXPECT_NE(huge.receive_until("\r\n\r\n").find("400 Bad Request"), std::string::npos);
 
+  RawClient chunks(at());
+  chunks.send("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nabc\r\n");
+  EXPECT_NE(chunks.receive_until("Content-Length\n").find("400 Bad Request"), std::string::npos);
+
   RawClient later(at());
   later.send("GET /echo HTTP/1.1\r\n\r\n");
   later.receive_until("get");
