@@ -61,15 +61,15 @@ uint32_t WireReader::skip(TType type) {
       break;
     case protocol::T_STRUCT:
       for (;;) {
-        auto field = static_cast<TType>(fixed<uint8_t>());
+        auto field = read_type();
         if (field == protocol::T_STOP) break;
         fixed<int16_t>();
         skip(field);
       }
       break;
     case protocol::T_MAP: {
-      auto key = static_cast<TType>(fixed<uint8_t>());
-      auto value = static_cast<TType>(fixed<uint8_t>());
+      auto key = read_type();
+      auto value = read_type();
       auto n = fixed<uint32_t>();
       for (uint32_t i = 0; i < n; ++i) {
         skip_elements(key, 1);
@@ -79,7 +79,7 @@ uint32_t WireReader::skip(TType type) {
     }
     case protocol::T_SET:
     case protocol::T_LIST: {
-      auto element = static_cast<TType>(fixed<uint8_t>());
+      auto element = read_type();
       skip_elements(element, fixed<uint32_t>());
       break;
     }

@@ -53,20 +53,20 @@ class WireReader final : public apache::thrift::protocol::TVirtualProtocol<WireR
   uint32_t readStructBegin(std::string&) { return 0; }
   uint32_t readStructEnd() { return 0; }
   uint32_t readFieldBegin(std::string&, TType& type, int16_t& id) {
-    type = static_cast<TType>(fixed<uint8_t>());
+    type = read_type();
     id = type == apache::thrift::protocol::T_STOP ? int16_t{0} : fixed<int16_t>();
     return 0;
   }
   uint32_t readFieldEnd() { return 0; }
   uint32_t readMapBegin(TType& key, TType& value, uint32_t& size) {
-    key = static_cast<TType>(fixed<uint8_t>());
-    value = static_cast<TType>(fixed<uint8_t>());
+    key = read_type();
+    value = read_type();
     size = count();
     return 0;
   }
   uint32_t readMapEnd() { return 0; }
   uint32_t readListBegin(TType& element, uint32_t& size) {
-    element = static_cast<TType>(fixed<uint8_t>());
+    element = read_type();
     size = count();
     return 0;
   }
@@ -114,6 +114,13 @@ class WireReader final : public apache::thrift::protocol::TVirtualProtocol<WireR
   uint32_t skip(TType type);
 
  private:
+  // Thrift's enum has no room for other numbers, and nothing of an unknown type can be skipped.
+  TType read_type() {
+    auto raw = fixed<uint8_t>();
+    if (raw > apache::thrift::protocol::T_LIST) [[unlikely]]
+      fail("a value of an unknown type");
+    return static_cast<TType>(raw);
+  }
   template <typename T>
   T fixed() {
     if (left() < sizeof(T)) [[unlikely]]
