@@ -78,7 +78,7 @@ void Core::stop() {
     if (calls_[i]->state != Call::State::kFree)
       fail(*calls_[i], ErrorCode::kClosed, "the client was closed");
   }
-  metas_.fail_all({ErrorCode::kClosed, "the client was closed"});
+  metas_.close({ErrorCode::kClosed, "the client was closed"});
 }
 
 Core::Table* Core::table(std::string_view name) {
@@ -161,6 +161,11 @@ void Core::call_meta(MetaRequest request, AnswerCallback done) {
 
 void Core::call_node(HostPort node, rpc::TaskCode code, std::string_view args, Instant deadline,
                      AnswerCallback done) {
+  if (stopped_) {
+    Answer answer;
+    answer.error = {ErrorCode::kClosed, "the client was closed"};
+    return done(std::move(answer));
+  }
   rpc::CallOptions options;
   options.timeout = std::max(deadline - shard_.now(), Duration(0));
   network_.call(node, code, options, args, [node, code, done = std::move(done)](rpc::Reply reply) {

@@ -73,12 +73,14 @@ MetaGroup::MetaGroup(io::Shard& shard, rpc::Network& network, MetaGroupOptions o
 MetaGroup::~MetaGroup() { life_->group = nullptr; }
 
 void MetaGroup::call(MetaRequest request, AnswerCallback done) {
-  if (calls_.size() >= kMaxMetaCalls) {
-    shard_.post([done = std::move(done)] {
-      Answer answer;
-      answer.error = {ErrorCode::kBusy,
-                      fmt::format("{} calls to the meta servers are under way", kMaxMetaCalls)};
-      done(std::move(answer));
+  if (closed_ || calls_.size() >= kMaxMetaCalls) {
+    Answer refused;
+    refused.error =
+        closed_ ? *closed_
+                : Error{ErrorCode::kBusy,
+                        fmt::format("{} calls to the meta servers are under way", kMaxMetaCalls)};
+    shard_.post([done = std::move(done), refused = std::move(refused)]() mutable {
+      done(std::move(refused));
     });
     return;
   }
@@ -97,7 +99,8 @@ void MetaGroup::call(MetaRequest request, AnswerCallback done) {
   });
 }
 
-void MetaGroup::fail_all(const Error& error) {
+void MetaGroup::close(const Error& error) {
+  closed_ = error;
   auto calls = std::move(calls_);
   calls_.clear();
   for (auto& [id, call] : calls) {

@@ -8,6 +8,7 @@
 // until the deadline.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -45,8 +46,8 @@ class MetaGroup {
 
   // `done` runs once, on this shard, never inside of this call.
   void call(MetaRequest request, AnswerCallback done);
-  // Ends all pending calls with `error`.
-  void fail_all(const Error& error);
+  // Ends all pending calls with `error`, and those that come later: the network is about to go.
+  void close(const Error& error);
 
  private:
   struct Call;
@@ -65,6 +66,7 @@ class MetaGroup {
   rpc::Network& network_;
   const MetaGroupOptions options_;
   Random random_;
+  std::optional<Error> closed_;
   size_t leader_ = 0;  // the server that answered last
   uint64_t next_id_ = 1;
   std::unordered_map<uint64_t, std::unique_ptr<Call>> calls_;

@@ -345,7 +345,10 @@ TEST_F(CoreTest, StoppingEndsEveryCallOnce) {
   EXPECT_EQ(finish(silent).error().code, ErrorCode::kClosed);
   EXPECT_EQ(finish(waiting).error().code, ErrorCode::kClosed);
   EXPECT_EQ(get("a").error().code, ErrorCode::kClosed);
+  int asked = cluster.count_calls(rpc::TaskCode::kQueryPartitionConfigByIndex);
   world.run_for(seconds(20));
+  EXPECT_EQ(cluster.count_calls(rpc::TaskCode::kQueryPartitionConfigByIndex), asked)
+      << "whoever stopped the core may let the network go";
   EXPECT_EQ(silent->times, 1);
   EXPECT_EQ(waiting->times, 1);
 }
