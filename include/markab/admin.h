@@ -81,9 +81,9 @@ enum class MetaLevel {
   kUnchanged = 10000
 };
 
-// One step of a proposal. `type` is the wire's config_type (1 assign primary, 2 upgrade to primary,
-// 3 add secondary, 5 downgrade to secondary, 6 downgrade to inactive, 7 remove, 8 add secondary for
-// balance).
+// One step of a proposal. `type` is the wire's config_type (1 assign primary, 2 upgrade to
+// primary, 3 add secondary, 5 downgrade to secondary, 6 downgrade to inactive, 7 remove, 8 add
+// secondary for balance).
 struct ProposalStep {
   std::string target;  // who is told; "": the primary
   std::string node;    // whom it is about

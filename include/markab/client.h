@@ -3,11 +3,12 @@
 //
 //   markab::ClientOptions options;
 //   options.meta_servers = {"127.0.0.1:34601"};
-//   auto client = markab::Client::create(options);      // no network yet
-//   auto table = (*client)->open("temp");               // asks a meta server where the partitions
-//   are
-//   (*table)->set("user_1", "name", "Ada");
-//   auto value = (*table)->get("user_1", "name");       // markab::Outcome<std::string>
+//   auto client = markab::Client::create(options);        // no network yet
+//   if (!client) return fail(client.error().message);
+//   auto table = (*client)->open("temp");                 // asks a meta server for the partitions
+//   if (!table) return fail(table.error().message);
+//   auto set = (*table)->set("user_1", "name", "Ada");
+//   auto value = (*table)->get("user_1", "name");         // markab::Outcome<std::string>
 //   if (value) std::cout << *value;
 //
 // A row has a hash key, which decides the partition, a sort key, by which the rows of one hash key

@@ -23,8 +23,7 @@ enum class ErrorCode {
   kNotFound,         // the row does not exist, or its time to live is over
   kTableNotFound,    // no meta server knows a table of that name
   kTimeout,          // the deadline passed; the message tells what was tried
-  kInvalidArgument,  // refused before anything was sent, or by the server; repeating it is of no
-                     // use
+  kInvalidArgument,  // refused, here or by the server; repeating it is of no use
   kBusy,             // throttled or overloaded; try later
   kUnavailable,      // no meta server or no primary could be reached
   kDenied,           // not authenticated, or not allowed

@@ -2,10 +2,10 @@
 // A closed loop: so many connections, each with so many requests on their way, and a new one for
 // each answer.
 //
-// A connection is a TCP connection to each node that is needed. A worker is one event loop with a
-// share of the connections; few workers carry many connections, since on a small machine the load
-// generator must not take the servers' processor time. Started, stopped and read by the main
-// thread.
+// A connection is a TCP connection to each node that is needed. A worker is one event loop
+// with a share of the connections; few workers carry many connections, since on a small
+// machine the load generator must not take the servers' processor time. Started, stopped and
+// read by the main thread.
 
 #include <atomic>
 #include <memory>

@@ -15,8 +15,8 @@ struct Answer {
   Error error;
   // The code behind `error`: of the envelope, or of a meta server's answer.
   Errc code = Errc::kOk;
-  // Points into `block`; empty on an error, except for a meta server's refusal, whose struct has a
-  // hint.
+  // Points into `block`; empty on an error, except for a meta server's refusal, whose struct
+  // has a hint.
   std::string_view result;
   std::shared_ptr<void> block;
   Origin origin;

@@ -4,16 +4,15 @@
 // thread and no socket: it runs on any io::Shard and rpc::Network, so in the simulator too.
 //
 // How an attempt ends, and what follows (errors.h, spec 01 §12.2):
-//   refused (not the primary, no such partition)  ask the metas, repeat at once, then after 5 ms
-//   doubling to 200 ms, or
-//                                                 as soon as the metas name another primary
-//   connection broken, never sent                 the same
-//   connection broken, sent                       the same if idempotent; else kUnknownOutcome
-//   no answer for 1 s from a node that is silent  ask the metas; moved away: the same as a broken
-//   connection deadline                                      kTimeout (kUnavailable if no node was
-//   reached, kUnknownOutcome for a
-//                                                 write that is not idempotent and whose answer is
-//                                                 missing)
+//
+//  - refused (not the primary, no such partition), or never sent because the connection broke: ask
+//    the metas and repeat at once, then after 5 ms doubling to 200 ms, or as soon as the metas name
+//    another primary.
+//  - the connection broke after it was sent: the same if idempotent, else kUnknownOutcome.
+//  - no answer for 1 s from a node that is silent: ask the metas; once the partition moved away,
+//    as for a broken connection.
+//  - the deadline: kTimeout; kUnavailable if no node took it; kUnknownOutcome for a write that is
+//    not idempotent and whose answer is missing.
 //
 // Bounds: calls in flight (max_in_flight: then kBusy), tables (kMaxTables: then kBusy).
 
@@ -36,8 +35,8 @@ namespace markab::client {
 struct CoreOptions {
   std::vector<HostPort> metas;
   size_t max_in_flight = 100000;
-  Duration silence =
-      std::chrono::seconds(1);  // a node that gave no answer for so long is suspected
+  // A node that gave no answer for so long is suspected.
+  Duration silence = std::chrono::seconds(1);
   Duration watch_interval = std::chrono::milliseconds(250);
   Duration first_backoff = std::chrono::milliseconds(5);
   Duration last_backoff = std::chrono::milliseconds(200);

@@ -13,8 +13,7 @@ namespace markab::client {
 // What to do about a failed attempt of a data operation (spec 01 §9.3, §12.2).
 enum class Remedy {
   kFinal,    // tell the caller
-  kReroute,  // surely not executed, and the partition may live elsewhere: ask the meta, repeat
-             // anything
+  kReroute,  // surely not executed, it may live elsewhere: ask the meta, repeat anything
   kWait,     // surely not executed, same place: repeat anything after a while
   kUnsure,   // may have been executed: repeat what is idempotent
 };

@@ -27,9 +27,9 @@ class Front {
   static std::shared_ptr<Front> create(const ClientOptions& options, std::vector<HostPort> metas);
   ~Front();
 
-  // The lane for operations of the calling thread: its own one if it belongs to this client, so
-  // that what a callback or a coroutine starts needs no hop; else always the same one for the same
-  // thread.
+  // The lane for operations of the calling thread: its own one if it belongs to this client,
+  // so that what a callback or a coroutine starts needs no hop; else always the same one for
+  // the same thread.
   Lane& lane();
   // The next one in turn, for what should be spread.
   Lane& next_lane();

@@ -26,8 +26,8 @@ bool split_key(std::string_view raw, std::string_view& hash_key, std::string_vie
 // The first key after all that begin with `prefix`, a raw key or the beginning of one.
 std::string next_key(std::string prefix);
 uint64_t key_hash(std::string_view hash_key, std::string_view sort_key);
-// An expiry time on the wire: 0 for no ttl; a negative ttl is in the past. `wall_us` is the time
-// now.
+// An expiry time on the wire: 0 for no ttl; a negative ttl is in the past. `wall_us` is
+// the time now.
 int32_t expiry_of(Seconds ttl, int64_t wall_us);
 
 inline constexpr size_t kMaxHashKey = 65534;

@@ -1,6 +1,6 @@
 #pragma once
-// Where the partitions of one table live, as a meta server last said. Owned by a Core, on its
-// shard.
+// Where the partitions of one table live, as a meta server last said. Owned by a Core,
+// on its shard.
 //
 // One question to the metas at a time, however many calls want a fresh answer; while calls wait,
 // the question is repeated (10 ms doubling to 50 ms), so that a new primary is seen soon after it

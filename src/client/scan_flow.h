@@ -25,8 +25,8 @@ class ScanFlow : public std::enable_shared_from_this<ScanFlow> {
   ScanFlow(Core& core, Core::Table& table, std::string_view hash_key, std::string_view start,
            std::string_view stop, ScanOptions options);
 
-  // `done` runs once, on the shard, perhaps inside of this call. Not while another batch is under
-  // way.
+  // `done` runs once, on the shard, perhaps inside of this call. Not while another batch
+  // is under way.
   void next_batch(Instant deadline, BatchCallback done);
   // Lets the server forget. The core must still be there.
   void close();

@@ -1,6 +1,6 @@
 #pragma once
-// Lines from a terminal, with editing, history and completion of commands (libedit). One per
-// process.
+// Lines from a terminal, with editing, history and completion of commands (libedit).
+// One per process.
 
 #include <string>
 #include <vector>

@@ -16,8 +16,8 @@ std::string cell_text(const json::value& cell) {
   return cell.is_string() ? std::string(cell.get_string()) : json::serialize(cell);
 }
 
-// A cell is one line, whatever the server sent: white space with a line break in it becomes one
-// blank.
+// A cell is one line, whatever the server sent: white space with a line break in it
+// becomes one blank.
 std::string one_line(const json::value& cell) {
   std::string text = cell_text(cell);
   std::string out;

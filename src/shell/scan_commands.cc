@@ -160,8 +160,8 @@ Error full_scan(Session& session, const Arguments& arguments) {
 
 // --- counting and clearing ---
 
-// Reads several scanners at once and calls `take` with each batch, on this thread, in the order of
-// arrival.
+// Reads several scanners at once and calls `take` with each batch, on this thread, in the
+// order of arrival.
 template <typename Take>
 Error drain(Scanners& scanners, Take take) {
   // Shared with the callbacks, which may come after an error has ended this.
@@ -279,8 +279,8 @@ Error clear_data(Session& session, const Arguments& arguments) {
       if (passes(request.value_filter, request.value_pattern, row.value))
         sort_keys.push_back(row.sort_key);
       bool last = i + 1 == batch.rows.size() || batch.rows[i + 1].hash_key != row.hash_key;
-      // multi_del sends an empty hash key to one partition, where only rows with that very hash
-      // are.
+      // multi_del sends an empty hash key to one partition, where only rows with that
+      // very hash are.
       if (!last || sort_keys.empty()) continue;
       if (row.hash_key.empty()) {
         for (const auto& sort_key : sort_keys) {

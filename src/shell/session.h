@@ -60,8 +60,8 @@ class Session {
   void use(std::string name);
   const std::string& table_name() const { return table_name_; }
 
-  // The line that follows the command, for what is told over several lines. False at the end of the
-  // input.
+  // The line that follows the command, for what is told over several lines. False at the end
+  // of the input.
   bool next_line(std::string& text) { return more_lines && more_lines(text); }
   std::function<bool(std::string&)> more_lines;
 

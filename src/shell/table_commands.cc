@@ -63,8 +63,8 @@ struct Health {
   int32_t read_unhealthy = 0;
 };
 
-// 07 §3.3: what is missing for full health, for writes (two replicas of three), for reads (a
-// primary).
+// 07 §3.3: what is missing for full health, for writes (two replicas of three), for
+// reads (a primary).
 Health health_of(const TablePartitions& table) {
   Health health;
   for (const auto& partition : table.partitions) {
