@@ -108,8 +108,11 @@ class Onebox:
                  "",
                  "[network]",
                  "address = " + HOST,
-                 "port = %d" % daemon.port,
-                 "",
+                 "port = %d" % daemon.port]
+        if daemon.kind == "replica":
+            # One event loop per core is meant for a daemon that has the machine to itself; here they share it.
+            lines.append("shards = %d" % max(1, (os.cpu_count() or 1) // len(self.replicas)))
+        lines += ["",
                  "[meta_server]",
                  "server_list = " + self.meta_list]
         if daemon.kind == "meta":
