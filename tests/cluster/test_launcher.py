@@ -121,7 +121,7 @@ def test_every_death_is_reported_at_once(launcher):
         killed = time.time_ns()
         os.kill(pid, signal.SIGKILL)  # not by the launcher's own command
         when, what = launcher.wait_asked("report_death", number + 1)[-1]
-        assert what == "report_death 127.0.0.1:4120%d" % (number + 1)
+        assert what == "report_death 127.0.0.1:2420%d" % (number + 1)
         delays.append((when - killed) / 1e6)
     with open(os.path.join(launcher.dir, "supervisor.log")) as text:
         events = [json.loads(line) for line in text]
