@@ -44,6 +44,8 @@ class ServerTest : public ::testing::Test {
         }
         case TaskCode::kTtl:
           return;
+        case TaskCode::kIncr:
+          return request.reply_error(request.wants_host_port() ? Errc::kBusy : Errc::kExpired);
         case TaskCode::kClearScanner:
           return request.reply({});
         default:
@@ -472,6 +474,31 @@ TEST_F(ServerTest, HostPortListsAreChecked) {
   auto server = Server::start(runtime_, options, dispatcher_, http_, registry_);
   ASSERT_FALSE(server);
   EXPECT_EQ(server.error().code(), Errc::kInvalidParameters);
+}
+
+TEST_F(ServerTest, HostPortFieldsGoByFramingUnlessThePeerIsListed) {  // 01 §7.3
+  auto asked = [&](bool native) {
+    RawClient client(at());
+    client.send(native ? rdsn(TaskCode::kIncr, "", 1, {1, 0})
+                       : thft0("RPC_RRDB_RRDB_INCR", "", 1, {1, 0}));
+    std::string answer = native ? client.receive_rdsn() : client.receive_thft();
+    EXPECT_NE(answer.find("ERR_"), std::string::npos);
+    return answer.find("ERR_BUSY") != std::string::npos;
+  };
+  start();
+  EXPECT_TRUE(asked(true));
+  EXPECT_FALSE(asked(false));
+  ServerOptions options;
+  options.host_port_always = {"127.0.0.0/8"};
+  server_.reset();
+  start(options);
+  EXPECT_TRUE(asked(true));
+  EXPECT_TRUE(asked(false));
+  options.host_port_never = {"127.0.0.1"};
+  server_.reset();
+  start(options);
+  EXPECT_FALSE(asked(true));
+  EXPECT_FALSE(asked(false));
 }
 
 // ---- The end
