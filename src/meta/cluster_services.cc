@@ -73,9 +73,7 @@ std::vector<std::pair<std::string, std::string>> MetaServer::cluster_info() cons
     auto node = HostPort::parse(text);
     if (node && *node == options_.self) leader = text;
   }
-  bool collected = true;
-  for (const auto& [address, node] : core.nodes())
-    collected = collected && node.alive && node.collected;
+  bool collected = core.all_collected();
   return {
       {"meta_servers", metas},
       {"primary_meta_server", leader},

@@ -83,6 +83,51 @@ std::string run_allow_list(const CoreOptions& options) {
       boost::json::object{{"allow_list", list}, {"enabled", options.allow_list_enabled}});
 }
 
+std::string run_ignored_tables(const Arguments& arguments, std::set<int32_t>& ignored) {
+  if (arguments.empty() || arguments[0] == "get") {
+    std::string text;
+    for (int32_t id : ignored) text += (text.empty() ? "" : ",") + std::to_string(id);
+    return boost::json::serialize(boost::json::object{{"ignored_app_id_list", text}});
+  }
+  if (arguments[0] == "clear") {
+    ignored.clear();
+    return ok();
+  }
+  if (arguments[0] != "set" || arguments.size() != 2)
+    return failed("invalid arguments, get, set id,id or clear is expected");
+  std::set<int32_t> ids;
+  const char* at = arguments[1].data();
+  const char* end = at + arguments[1].size();
+  while (at != end) {
+    int32_t id = 0;
+    auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc() || (next != end && *next != ',')) {
+      return failed(
+          fmt::format("invalid argument '{}', ids separated by commas are expected", arguments[1]));
+    }
+    ids.insert(id);
+    at = next == end ? end : next + 1;
+  }
+  ignored = std::move(ids);
+  return ok();
+}
+
+std::string run_operation_count(const MetaCore& core, const Arguments& arguments) {
+  std::string what = arguments.empty() ? "total" : arguments[0];
+  // The balancer proposes nothing yet; -1: not all replicas have been reported, so nobody could
+  // say.
+  int total = core.all_collected() ? 0 : -1;
+  if (what == "detail") {
+    return fmt::format(
+        "{{\n  \"copy_pri\": 0,\n  \"copy_sec\": 0,\n  \"move_pri\": 0,\n  \"total\": {}\n}}",
+        total);
+  }
+  if (what != "total" && what != "move_pri" && what != "copy_pri" && what != "copy_sec") {
+    return failed("invalid arguments, total, move_pri, copy_pri, copy_sec or detail is expected");
+  }
+  return fmt::format("{{\n  \"{}\": {}\n}}", what, what == "total" ? total : 0);
+}
+
 }  // namespace
 
 void MetaServer::register_commands(rpc::RemoteCommands& commands) {
@@ -128,6 +173,20 @@ void MetaServer::register_commands(rpc::RemoteCommands& commands) {
       });
   add_bool("meta.lb.add_secondary_enable_flow_control", "Whether that bound holds",
            [](CoreOptions& o) -> bool& { return o.flow_control; });
+  add_bool("meta.lb.balancer_in_turn", "Balance one table at a time",
+           [](CoreOptions& o) -> bool& { return o.balancer_in_turn; });
+  add_bool("meta.lb.only_primary_balancer", "Balance primaries only",
+           [](CoreOptions& o) -> bool& { return o.only_primary_balancer; });
+  add_bool("meta.lb.only_move_primary", "Balance without copying data",
+           [](CoreOptions& o) -> bool& { return o.only_move_primary; });
+  add("meta.lb.get_balance_operation_count", "Operations that balancing would take",
+      "[total|move_pri|copy_pri|copy_sec|detail]", [](MetaCore& core, const Arguments& arguments) {
+        return run_operation_count(core, arguments);
+      });
+  add("meta.lb.ignored_app_list", "Tables that the balancer leaves alone",
+      "get | set id,id | clear", [](MetaCore& core, const Arguments& arguments) {
+        return run_ignored_tables(arguments, core.options().ignored_tables);
+      });
   add("meta.lb.assign_secondary_black_list", "Nodes that never get new secondaries",
       "[host:port,...|clear]", [](MetaCore& core, const Arguments& arguments) {
         return run_black_list(arguments, core.options().black_list);

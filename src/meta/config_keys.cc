@@ -19,6 +19,34 @@ Result<std::set<HostPort>> nodes_of(const Config& config, const char* section, c
   return out;
 }
 
+// The keys that are declared mutable.
+void refresh(const Config& config, CoreOptions& core) {
+  auto number = [&](const char* name) { return static_cast<int>(config.get_int(kMeta, name)); };
+  core.min_live_nodes = number("min_live_node_count_for_unfreeze");
+  core.min_replica_count = number("min_allowed_replica_count");
+  core.max_replica_count = number("max_allowed_replica_count");
+  core.max_reserved_dropped = number("max_reserved_dropped_replicas");
+}
+
+// What is asked for and is not there must not be taken for granted.
+Status check_kinds(const Config& config) {
+  for (const char* name : {"meta_state_service_type", "distributed_lock_service_type"}) {
+    std::string kind = config.get_string(kMeta, name);
+    if (kind.find("zookeeper") == std::string::npos) continue;
+    return Status(Errc::kInvalidParameters,
+                  fmt::format("[meta_server] {} = {}: this version keeps its state on the machine; "
+                              "set it to embedded",
+                              name, kind));
+  }
+  if (config.get_bool(kMeta, "recover_from_replica_server")) {
+    return Status(Errc::kInvalidParameters,
+                  "[meta_server] recover_from_replica_server = true: this version cannot rebuild "
+                  "its state from replica "
+                  "servers; set it to false");
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<ConfigKey> meta_config_keys() {
@@ -112,6 +140,7 @@ Result<MetaOptions> read_meta_options(const Config& config, HostPort self) {
   CoreOptions& core = out.core;
   auto number = [&](const char* name) { return config.get_int(kMeta, name); };
   auto refuse = [](std::string why) { return Status(Errc::kInvalidParameters, std::move(why)); };
+  if (Status s = check_kinds(config); !s.ok()) return s;
   out.self = self;
   out.server_list = config.get_list(kMeta, "server_list");
   out.cluster_name = config.get_string(kReplication, "cluster_name");
@@ -138,9 +167,8 @@ Result<MetaOptions> read_meta_options(const Config& config, HostPort self) {
   core.max_unstable_restarts = static_cast<int>(number("max_succssive_unstable_restart"));
   core.level = *parse_level(config.get_string(kMeta, "meta_function_level_on_start"));
   core.live_percentage = static_cast<int>(number("node_live_percentage_threshold_for_update"));
-  core.min_live_nodes = static_cast<int>(number("min_live_node_count_for_unfreeze"));
-  core.min_replica_count = static_cast<int>(number("min_allowed_replica_count"));
-  core.max_replica_count = static_cast<int>(number("max_allowed_replica_count"));
+  refresh(config, core);
+  out.refresh = [&config](CoreOptions& options) { refresh(config, options); };
   if (core.min_replica_count > core.max_replica_count) {
     return refuse(
         "[meta_server] min_allowed_replica_count must not be above max_allowed_replica_count");
@@ -155,7 +183,9 @@ Result<MetaOptions> read_meta_options(const Config& config, HostPort self) {
   core.assign_delay_ms = number("replica_assign_delay_ms_for_dropouts");
   core.flow_control = config.get_bool(kMeta, "add_secondary_enable_flow_control");
   core.max_adds_per_node = static_cast<int>(number("add_secondary_max_count_for_one_node"));
-  core.max_reserved_dropped = static_cast<int>(number("max_reserved_dropped_replicas"));
+  core.balancer_in_turn = config.get_bool(kMeta, "balancer_in_turn");
+  core.only_primary_balancer = config.get_bool(kMeta, "only_primary_balancer");
+  core.only_move_primary = config.get_bool(kMeta, "only_move_primary");
   return out;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // The meta server's configuration keys (03 §17, 07 §9.3) and what it makes of them.
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,9 +23,12 @@ struct MetaOptions {
   std::string cluster_root;
   Duration check_interval = std::chrono::milliseconds(200);
   CoreOptions core;
+  // Brings options whose keys are mutable at run time up to date; empty: none are.
+  std::function<void(CoreOptions&)> refresh;
 };
 
-// kInvalidParameters when values do not fit together: grace > lease, min <= max, addresses, levels.
+// kInvalidParameters when values do not fit together or ask for what is not there: grace > lease,
+// min <= max, addresses, kinds of stores. `config` must outlive the options.
 Result<MetaOptions> read_meta_options(const Config& config, HostPort self);
 
 }  // namespace markab::meta

@@ -11,9 +11,7 @@ constexpr Duration kRetry = std::chrono::seconds(1);
 
 void Journal::append(const Store& action) {
   MARKAB_ASSERT(!action.ops.empty(), "a store of nothing", action.id);
-  for (const StoreOp& op : action.ops) {
-    for (StateOp& state : to_state_ops(op)) queue_.push_back({std::move(state), 0});
-  }
+  for (const StoreOp& op : action.ops) queue_.push_back({to_state_op(op), 0});
   queue_.back().finishes = action.id;
   write_next();
 }

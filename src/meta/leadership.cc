@@ -66,6 +66,7 @@ void Leadership::tick() {
   tick_timer_ = seams_.shard.after(
       std::min<Duration>(options_.check_interval, std::chrono::milliseconds(100)),
       [this] { tick(); });
+  if (options_.refresh) options_.refresh(core_.options());
   event([](MetaCore& core, Moment t, Actions& out) { core.on_tick(t, out); });
   if (serving()) metrics_.on_tick(core_, seams_.shard.now());
 }

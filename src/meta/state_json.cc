@@ -236,19 +236,12 @@ std::string partition_path(Gpid pid) {
   return fmt::format("{}{}/{}", kApps, pid.app_id, pid.partition_index);
 }
 
-std::vector<StateOp> to_state_ops(const StoreOp& op) {
-  using Kind = StateOp::Kind;
-  if (const auto* put = std::get_if<PutTable>(&op))
-    return {{Kind::kPut, table_path(put->info.id), to_json(put->info)}};
-  if (const auto* put = std::get_if<PutPartition>(&op)) {
-    return {{Kind::kPut, partition_path(put->config.pid), to_json(put->config)}};
+StateOp to_state_op(const StoreOp& op) {
+  if (const auto* table = std::get_if<PutTable>(&op)) {
+    return {StateOp::Kind::kPut, table_path(table->info.id), to_json(table->info)};
   }
-  const auto& erase = std::get<EraseTable>(op);
-  std::vector<StateOp> out;
-  for (int32_t i = 0; i < erase.partition_count; ++i)
-    out.push_back({Kind::kErase, partition_path({erase.id, i}), ""});
-  out.push_back({Kind::kErase, table_path(erase.id), ""});
-  return out;
+  const auto& config = std::get<PutPartition>(op).config;
+  return {StateOp::Kind::kPut, partition_path(config.pid), to_json(config)};
 }
 
 namespace {

@@ -21,8 +21,8 @@ Result<PartitionConfig> partition_from_json(std::string_view text);
 std::string table_path(int32_t id);
 std::string partition_path(Gpid pid);
 
-// The core's writes as the store's.
-std::vector<StateOp> to_state_ops(const StoreOp& op);
+// A write of the core as the store's.
+StateOp to_state_op(const StoreOp& op);
 // The tables in a tree; other parts of it are left alone. kInvalidData names the path.
 Result<std::vector<LoadedTable>> tables_from_tree(const StateStore::Tree& tree);
 

@@ -21,11 +21,7 @@ struct PutTable {
 struct PutPartition {
   PartitionConfig config;
 };
-struct EraseTable {
-  int32_t id = 0;
-  int32_t partition_count = 0;
-};
-using StoreOp = std::variant<PutTable, PutPartition, EraseTable>;
+using StoreOp = std::variant<PutTable, PutPartition>;
 struct Store {
   uint64_t id = 0;
   std::vector<StoreOp> ops;

@@ -90,6 +90,8 @@ class MetaCore {
   Level configured_level() const { return options_.level; }
   Level effective_level() const;
   int alive_nodes() const;
+  // Every node lives and has told what it holds.
+  bool all_collected() const;
   Health health(const TableInfo& table, const PartitionConfig& config) const;
   std::vector<DddPartition> diagnose(int32_t app_id, int32_t index) const;  // -1: all
   // kInconsistentState when a partition's count is not the table's.

@@ -46,6 +46,12 @@ int MetaCore::alive_nodes() const {
                                         [](const auto& entry) { return entry.second.alive; }));
 }
 
+bool MetaCore::all_collected() const {
+  return std::all_of(nodes_.begin(), nodes_.end(), [](const auto& entry) {
+    return entry.second.alive && entry.second.collected;
+  });
+}
+
 Level MetaCore::effective_level() const {
   if (options_.level <= Level::kFreezed) return options_.level;
   int alive = alive_nodes();

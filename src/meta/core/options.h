@@ -39,6 +39,11 @@ struct CoreOptions {
   int max_adds_per_node = 10;     // per guardian pass; 0 stops all adding
   std::set<HostPort> black_list;  // never get new secondaries
   int max_reserved_dropped = 1;
+  // What the balancer will be told; kept so that operators' scripts find their switches.
+  bool balancer_in_turn = false;
+  bool only_primary_balancer = false;
+  bool only_move_primary = false;
+  std::set<int32_t> ignored_tables;
 
   Duration leave_bound = std::chrono::seconds(3);
   Duration step_down_retry = std::chrono::milliseconds(200);

@@ -444,6 +444,10 @@ TEST(MetaServer, Commands) {
   EXPECT_THAT(w.command(m, "meta.lb.add_secondary_enable_flow_control", {"TRUE"}), HasSubstr("ok"));
   EXPECT_TRUE(w.meta(1).server->core()->options().flow_control);
   EXPECT_THAT(w.command(m, "meta.forget_node", {"10.0.0.1:34801"}), HasSubstr("is alive"));
+  w.command(m, "meta.lb.ignored_app_list", {"set", "3,1"});
+  EXPECT_EQ(w.command(m, "meta.lb.ignored_app_list", {"get"}), R"({"ignored_app_id_list":"1,3"})");
+  EXPECT_THAT(w.command(m, "meta.lb.ignored_app_list", {"set", "x"}), HasSubstr("ERR"));
+  EXPECT_EQ(w.command(m, "meta.lb.get_balance_operation_count"), "{\n  \"total\": -1\n}");
   EXPECT_EQ(w.command(m, "nonsense"), "unknown command 'nonsense'");
 }
 
