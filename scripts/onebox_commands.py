@@ -190,10 +190,20 @@ def start(options):
     say("== starting %d meta%s and %d replica daemon%s in %s" % (metas, "s" * (metas != 1), replicas,
                                                                   "s" * (replicas != 1), root))
     onebox_supervisor.fork_supervisor(box)
-    if not wait_until(10, 0.002, lambda: onebox_supervisor.is_running(root)
-                      and os.path.exists(os.path.join(root, onebox_supervisor.CONTROL_SOCKET))):
+    connected = []
+
+    def supervisor_answers():
+        # The socket may be that of an earlier supervisor, which nobody serves, until the new one has replaced it.
+        try:
+            if onebox_supervisor.is_running(root):
+                connected.append(Control(root))
+        except (ConnectionRefusedError, FileNotFoundError):
+            pass
+        return connected
+
+    if not wait_until(10, 0.002, supervisor_answers):
         raise Failure("the supervisor did not start; see %s/supervisor.err" % root)
-    control = Control(root)
+    control = connected[0]
     try:
         wait_for_service(box, control)
     except Failure:

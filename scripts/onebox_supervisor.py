@@ -102,11 +102,14 @@ class Supervisor:
         self.log_file = open(LOG_FILE, "a", buffering=1)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        if os.path.exists(CONTROL_SOCKET):
-            os.unlink(CONTROL_SOCKET)
+        for left in (CONTROL_SOCKET, CONTROL_SOCKET + ".new"):
+            if os.path.exists(left):
+                os.unlink(left)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        listener.bind(CONTROL_SOCKET)
+        # It appears under its name only when it takes connections.
+        listener.bind(CONTROL_SOCKET + ".new")
         listener.listen(64)
+        os.rename(CONTROL_SOCKET + ".new", CONTROL_SOCKET)
         self.poll.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
         for child in self.children.values():
             self._start(child)
