@@ -21,7 +21,7 @@ import urllib.request
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("MARKAB_BIN") or os.path.join(REPOSITORY, "build", "release", "bin")
-PORT_BASE = 46000
+PORT_BASE = 28000  # below the range of outgoing connections, which would take one of them now and then
 REPLICAS = ["127.0.0.1:%d" % (PORT_BASE + 201 + i) for i in range(3)]
 META = "127.0.0.1:%d" % (PORT_BASE + 1)
 REDIS_PORT = PORT_BASE + 399
