@@ -50,16 +50,18 @@ inline Disk::Options mode(LogSync sync, uint64_t segment_bytes = 32u << 20) {
   return options;
 }
 
-// What a log says after these records: the newest content of each valid decree.
-inline std::map<Decree, Kept> effective(const std::vector<Kept>& records) {
-  std::map<Decree, Kept> out;
-  for (const Kept& r : records) {
-    if (r.type == Record::Type::kReign) {
-      out.erase(out.upper_bound(r.decree), out.end());
-    } else {
-      out[r.decree] = r;
-    }
+// What a log says: the newest content of each valid decree.
+using Model = std::map<Decree, Kept>;
+inline void apply(const Kept& r, Model& model) {
+  if (r.type == Record::Type::kReign) {
+    model.erase(model.upper_bound(r.decree), model.end());
+  } else {
+    model[r.decree] = r;
   }
+}
+inline Model effective(const std::vector<Kept>& records) {
+  Model out;
+  for (const Kept& r : records) apply(r, out);
   return out;
 }
 
