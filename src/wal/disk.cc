@@ -19,6 +19,12 @@ void Syncer::request(std::shared_ptr<Syncable> log) {
   visit(home);
 }
 
+void Syncer::close() {
+  std::deque<std::shared_ptr<Syncable>> dropped;  // destroyed without the lock
+  std::lock_guard lock(mutex_);
+  dropped.swap(queue_);
+}
+
 // One log per visit: others who need the pool have their turn between.
 void Syncer::visit(io::Shard& home) {
   pool_.run(

@@ -41,6 +41,9 @@ class Syncer : public std::enable_shared_from_this<Syncer> {
 
   // `log` is synced after what waits already. Any thread.
   void request(std::shared_ptr<Syncable> log);
+  // Lets go of what waits. A log and its syncer hold each other while it is in the queue, and a
+  // pool that has stopped never empties it.
+  void close();
 
  private:
   void visit(io::Shard& home);
@@ -56,6 +59,7 @@ class Syncer : public std::enable_shared_from_this<Syncer> {
 class DiskImpl final : public Disk {
  public:
   DiskImpl(io::FileSystem& files, io::BlockingPool& pool, const Options& options);
+  ~DiskImpl() override { syncer_->close(); }
 
   io::FileSystem& files() override { return files_; }
   const Options& options() const override { return options_; }
