@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/escape.h"
+#include "base/random.h"
+
 namespace markab::shell {
 namespace {
 
@@ -46,6 +49,40 @@ TEST(Words, MistakesNameTheColumn) {
   EXPECT_THAT(why_not(R"(set "a\")"), HasSubstr("column 5"));
   EXPECT_THAT(why_not(R"(set "a"b)"), HasSubstr("blank"));
   EXPECT_THAT(why_not(R"("\xZZ")"), HasSubstr("hex"));
+}
+
+TEST(Words, WhatIsShownCanBeTypedBack) {
+  Random random(1);
+  for (int i = 0; i < 5000; ++i) {
+    std::string bytes(random.below(20), '\0');
+    for (char& c : bytes) {
+      // Half of them those that mean something.
+      c = random.chance(0.5) ? "\"'\\;#n x\n"[random.below(9)]
+                             : static_cast<char>(random.below(256));
+    }
+    for (bool all : {false, true}) {
+      std::string line = "set \"" + escape(bytes, all) + "\" end";
+      EXPECT_THAT(words(line), ElementsAre("set", bytes, "end"));
+      EXPECT_THAT(split_commands(line + ";x"), ElementsAre(line, "x"));
+    }
+  }
+}
+
+TEST(Words, AnyBytesAreSplitOrRefused) {
+  Random random(2);
+  for (int i = 0; i < 20000; ++i) {
+    std::string line(random.below(24), '\0');
+    for (char& c : line) c = "\"'\\; x\n0aF-"[random.below(11)];
+    size_t total = 0;
+    for (const auto& command : split_commands(line)) {
+      total += command.size() + 1;
+      auto split = split_words(command);
+      if (split) {
+        for (const auto& word : *split) EXPECT_LE(word.size(), command.size());
+      }
+    }
+    EXPECT_EQ(total, line.size() + 1) << "nothing is lost between the commands";
+  }
 }
 
 TEST(Commands, AreSplitAtSemicolonsOutsideOfQuotes) {
