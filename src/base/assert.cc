@@ -7,7 +7,8 @@
 
 namespace markab {
 
-void assertion_failed(std::string_view condition, const char* file, int line, const std::string& detail) {
+void assertion_failed(std::string_view condition, const char* file, int line,
+                      const std::string& detail) {
   auto text = fmt::format("{}:{}: assertion failed: {}: {}\n", file, line, condition, detail);
   std::fputs(text.c_str(), stderr);
   std::fflush(stderr);

@@ -1,6 +1,6 @@
 #pragma once
-// Integers in byte strings, big-endian (wire, keys) and little-endian (native header, log). No bounds are checked here:
-// callers check lengths first.
+// Integers in byte strings, big-endian (wire, keys) and little-endian (native header, log). No
+// bounds are checked here: callers check lengths first.
 
 #include <bit>
 #include <cstdint>
@@ -10,7 +10,8 @@
 
 namespace markab {
 
-static_assert(std::endian::native == std::endian::little, "the native header is the memory image of x86-64 and arm64");
+static_assert(std::endian::native == std::endian::little,
+              "the native header is the memory image of x86-64 and arm64");
 
 template <typename T>
 inline T byte_swap(T v) {

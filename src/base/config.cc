@@ -23,7 +23,8 @@ std::string_view trim(std::string_view s) {
   return s;
 }
 
-// Cuts a comment ('#' or ';' anywhere unless a caret stands before it) and resolves the caret escapes.
+// Cuts a comment ('#' or ';' anywhere unless a caret stands before it) and resolves the caret
+// escapes.
 std::string strip_comment(std::string_view line) {
   std::string out;
   for (size_t i = 0; i < line.size(); ++i) {
@@ -49,7 +50,8 @@ bool parse_int(std::string_view text, int64_t& out) {
 
 bool parse_bool(std::string_view text, bool& out) {
   std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   out = lower == "true";
   return lower == "true" || lower == "false";
 }
@@ -69,7 +71,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
     size_t diagonal = row[0];
     row[0] = i;
     for (size_t j = 1; j <= b.size(); ++j) {
-      size_t next = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      size_t next =
+          std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
       diagonal = row[j];
       row[j] = next;
     }
@@ -79,7 +82,9 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 bool is_ignored(const Config::Ignored& ignored, std::string_view section, std::string_view name) {
   for (const auto& [s, n] : ignored) {
-    if (!s.empty() && s.back() == '*' && section.starts_with(std::string_view(s).substr(0, s.size() - 1))) return true;
+    if (!s.empty() && s.back() == '*' &&
+        section.starts_with(std::string_view(s).substr(0, s.size() - 1)))
+      return true;
     if (s == section && (n == name || n.empty())) return true;
   }
   return false;
@@ -87,7 +92,8 @@ bool is_ignored(const Config::Ignored& ignored, std::string_view section, std::s
 
 }  // namespace
 
-ConfigKey ConfigKey::boolean(std::string section, std::string name, bool value, std::string description) {
+ConfigKey ConfigKey::boolean(std::string section, std::string name, bool value,
+                             std::string description) {
   ConfigKey k;
   k.section = std::move(section);
   k.name = std::move(name);
@@ -97,8 +103,8 @@ ConfigKey ConfigKey::boolean(std::string section, std::string name, bool value, 
   return k;
 }
 
-ConfigKey ConfigKey::integer(std::string section, std::string name, int64_t value, int64_t min, int64_t max,
-                             std::string description) {
+ConfigKey ConfigKey::integer(std::string section, std::string name, int64_t value, int64_t min,
+                             int64_t max, std::string description) {
   ConfigKey k;
   k.section = std::move(section);
   k.name = std::move(name);
@@ -110,7 +116,8 @@ ConfigKey ConfigKey::integer(std::string section, std::string name, int64_t valu
   return k;
 }
 
-ConfigKey ConfigKey::text(std::string section, std::string name, std::string value, std::string description) {
+ConfigKey ConfigKey::text(std::string section, std::string name, std::string value,
+                          std::string description) {
   ConfigKey k;
   k.section = std::move(section);
   k.name = std::move(name);
@@ -119,8 +126,8 @@ ConfigKey ConfigKey::text(std::string section, std::string name, std::string val
   return k;
 }
 
-ConfigKey ConfigKey::word(std::string section, std::string name, std::string value, std::vector<std::string> allowed,
-                          std::string description) {
+ConfigKey ConfigKey::word(std::string section, std::string name, std::string value,
+                          std::vector<std::string> allowed, std::string description) {
   ConfigKey k = text(std::move(section), std::move(name), std::move(value), std::move(description));
   k.allowed = std::move(allowed);
   return k;
@@ -132,12 +139,14 @@ ConfigKey ConfigKey::mutable_at_run_time() && {
 }
 
 Result<std::shared_ptr<Config>> Config::load(const std::string& path, std::vector<ConfigKey> keys,
-                                             const std::vector<std::string>& overrides, const Ignored& ignored) {
+                                             const std::vector<std::string>& overrides,
+                                             const Ignored& ignored) {
   if (path.empty()) return parse("", "", std::move(keys), overrides, ignored);
   std::ifstream in(path, std::ios::binary);
   if (!in) {
-    return Status(Errc::kFileOperationFailed,
-                  fmt::format("the configuration file {} cannot be read: {}", path, std::strerror(errno)));
+    return Status(
+        Errc::kFileOperationFailed,
+        fmt::format("the configuration file {} cannot be read: {}", path, std::strerror(errno)));
   }
   std::stringstream text;
   text << in.rdbuf();
@@ -145,7 +154,8 @@ Result<std::shared_ptr<Config>> Config::load(const std::string& path, std::vecto
 }
 
 Result<std::shared_ptr<Config>> Config::parse(std::string_view text, const std::string& file,
-                                              std::vector<ConfigKey> keys, const std::vector<std::string>& overrides,
+                                              std::vector<ConfigKey> keys,
+                                              const std::vector<std::string>& overrides,
                                               const Ignored& ignored) {
   auto config = std::make_shared<Config>();
   std::set<std::string, std::less<>> known_sections;
@@ -164,7 +174,8 @@ Result<std::shared_ptr<Config>> Config::parse(std::string_view text, const std::
                    const std::string& origin) -> Status {
     auto open = config->open_sections_.find(section);
     for (auto& entry : config->entries_) {
-      if (entry.key.section == section && entry.key.name == name) return config->assign(entry, value, origin);
+      if (entry.key.section == section && entry.key.name == name)
+        return config->assign(entry, value, origin);
     }
     if (open != config->open_sections_.end()) {
       open->second[name] = value;
@@ -184,9 +195,11 @@ Result<std::shared_ptr<Config>> Config::parse(std::string_view text, const std::
       }
     }
     if (!known_sections.contains(section)) {
-      return {Errc::kInvalidParameters, fmt::format("{}: there is no section [{}] (key {}){}", origin, section, name, hint)};
+      return {Errc::kInvalidParameters,
+              fmt::format("{}: there is no section [{}] (key {}){}", origin, section, name, hint)};
     }
-    return {Errc::kInvalidParameters, fmt::format("{}: [{}] has no key {}{}", origin, section, name, hint)};
+    return {Errc::kInvalidParameters,
+            fmt::format("{}: [{}] has no key {}{}", origin, section, name, hint)};
   };
 
   std::string section;
@@ -204,21 +217,28 @@ Result<std::shared_ptr<Config>> Config::parse(std::string_view text, const std::
     if (line.empty()) continue;
     if (line.front() == '[') {
       if (line.back() != ']' || line.find('=') != std::string_view::npos) {
-        return Status(Errc::kInvalidParameters, fmt::format("{}: '{}' is not a section; expected [name]", origin, line));
+        return Status(Errc::kInvalidParameters,
+                      fmt::format("{}: '{}' is not a section; expected [name]", origin, line));
       }
       section = trim(line.substr(1, line.size() - 2));
-      if (section.empty()) return Status(Errc::kInvalidParameters, fmt::format("{}: a section needs a name", origin));
+      if (section.empty())
+        return Status(Errc::kInvalidParameters, fmt::format("{}: a section needs a name", origin));
       if (!seen_sections.insert(section).second) {
-        return Status(Errc::kInvalidParameters, fmt::format("{}: section [{}] is defined twice; join them", origin, section));
+        return Status(Errc::kInvalidParameters,
+                      fmt::format("{}: section [{}] is defined twice; join them", origin, section));
       }
       continue;
     }
     auto equals = line.find('=');
     std::string name(trim(line.substr(0, equals)));
-    std::string value(equals == std::string_view::npos ? std::string_view() : trim(line.substr(equals + 1)));
-    if (name.empty()) return Status(Errc::kInvalidParameters, fmt::format("{}: a key is missing before '='", origin));
+    std::string value(equals == std::string_view::npos ? std::string_view()
+                                                       : trim(line.substr(equals + 1)));
+    if (name.empty())
+      return Status(Errc::kInvalidParameters,
+                    fmt::format("{}: a key is missing before '='", origin));
     if (section.empty()) {
-      return Status(Errc::kInvalidParameters, fmt::format("{}: key {} stands before any [section]", origin, name));
+      return Status(Errc::kInvalidParameters,
+                    fmt::format("{}: key {} stands before any [section]", origin, name));
     }
     if (!seen_keys.emplace(section, name).second) {
       MARKAB_WARN("{}: [{}] {} is given twice; the first value holds", origin, section, name);
@@ -230,11 +250,14 @@ Result<std::shared_ptr<Config>> Config::parse(std::string_view text, const std::
     auto equals = override_text.find('=');
     auto dot = override_text.rfind('.', equals);
     if (equals == std::string::npos || dot == std::string::npos || dot == 0 || dot + 1 >= equals) {
-      return Status(Errc::kInvalidParameters,
-                    fmt::format("--set {}: expected section.key=value, as in replication.log_sync=none", override_text));
+      return Status(
+          Errc::kInvalidParameters,
+          fmt::format("--set {}: expected section.key=value, as in replication.log_sync=none",
+                      override_text));
     }
-    if (auto s = apply(override_text.substr(0, dot), override_text.substr(dot + 1, equals - dot - 1),
-                       override_text.substr(equals + 1), "--set");
+    if (auto s =
+            apply(override_text.substr(0, dot), override_text.substr(dot + 1, equals - dot - 1),
+                  override_text.substr(equals + 1), "--set");
         !s.ok()) {
       return s;
     }
@@ -244,8 +267,9 @@ Result<std::shared_ptr<Config>> Config::parse(std::string_view text, const std::
 
 Status Config::assign(Entry& entry, std::string_view value, const std::string& origin) const {
   auto refuse = [&](const std::string& allowed) {
-    return Status(Errc::kInvalidParameters, fmt::format("{}: [{}] {} = {} is not possible; allowed: {}", origin,
-                                                        entry.key.section, entry.key.name, value, allowed));
+    return Status(Errc::kInvalidParameters,
+                  fmt::format("{}: [{}] {} = {} is not possible; allowed: {}", origin,
+                              entry.key.section, entry.key.name, value, allowed));
   };
   switch (entry.key.type) {
     case ConfigKey::Type::kBool: {
@@ -272,7 +296,8 @@ Status Config::assign(Entry& entry, std::string_view value, const std::string& o
     }
     case ConfigKey::Type::kString:
       if (!entry.key.allowed.empty() &&
-          std::find(entry.key.allowed.begin(), entry.key.allowed.end(), value) == entry.key.allowed.end()) {
+          std::find(entry.key.allowed.begin(), entry.key.allowed.end(), value) ==
+              entry.key.allowed.end()) {
         return refuse(fmt::format("{}", fmt::join(entry.key.allowed, ", ")));
       }
       entry.value = value;
@@ -282,10 +307,12 @@ Status Config::assign(Entry& entry, std::string_view value, const std::string& o
   return {};
 }
 
-const Config::Entry& Config::find(std::string_view section, std::string_view name, ConfigKey::Type type) const {
+const Config::Entry& Config::find(std::string_view section, std::string_view name,
+                                  ConfigKey::Type type) const {
   for (const auto& entry : entries_) {
     if (entry.key.name == name && entry.key.section == section) {
-      MARKAB_ASSERT(entry.key.type == type, "a configuration key is read as another type than declared", name);
+      MARKAB_ASSERT(entry.key.type == type,
+                    "a configuration key is read as another type than declared", name);
       return entry;
     }
   }
@@ -335,8 +362,9 @@ Status Config::set(std::string_view name, std::string_view value) {
   for (auto& entry : entries_) {
     if (entry.key.name != name) continue;
     if (!entry.key.is_mutable) {
-      return {Errc::kOperationDisabled, fmt::format("{} is not mutable at run time; change it in {} and restart", name,
-                                                    entry.origin == "default" ? "the configuration" : entry.origin)};
+      return {Errc::kOperationDisabled,
+              fmt::format("{} is not mutable at run time; change it in {} and restart", name,
+                          entry.origin == "default" ? "the configuration" : entry.origin)};
     }
     return assign(entry, value, "run time");
   }

@@ -83,8 +83,9 @@ Result<std::string> unescape(std::string_view text) {
         int high = i + 1 < text.size() ? hex_digit(text[i + 1]) : -1;
         int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
         if (high < 0 || low < 0) {
-          return Status(Errc::kInvalidParameters,
-                        fmt::format("'\\x' at offset {} of '{}' needs two hex digits", i - 1, text));
+          return Status(
+              Errc::kInvalidParameters,
+              fmt::format("'\\x' at offset {} of '{}' needs two hex digits", i - 1, text));
         }
         out += static_cast<char>(high << 4 | low);
         i += 2;

@@ -1,6 +1,7 @@
 #pragma once
-// A move-only std::function: callbacks that own what they capture. Call it at most as often as its maker says; calling
-// an empty one is a bug. Small closures (48 bytes) live inside, so that posting one does not allocate.
+// A move-only std::function: callbacks that own what they capture. Call it at most as often as its
+// maker says; calling an empty one is a bug. Small closures (48 bytes) live inside, so that posting
+// one does not allocate.
 
 #include <cstddef>
 #include <new>
@@ -21,8 +22,9 @@ class Function<R(Args...)> {
   // NOLINTNEXTLINE(google-explicit-constructor)
   Function(std::nullptr_t) {}
 
-  template <typename F, typename = std::enable_if_t<!std::is_same_v<std::decay_t<F>, Function> &&
-                                                    std::is_invocable_r_v<R, std::decay_t<F>&, Args...>>>
+  template <typename F,
+            typename = std::enable_if_t<!std::is_same_v<std::decay_t<F>, Function> &&
+                                        std::is_invocable_r_v<R, std::decay_t<F>&, Args...>>>
   // NOLINTNEXTLINE(google-explicit-constructor)
   Function(F&& f) {
     using Closure = std::decay_t<F>;
@@ -61,16 +63,19 @@ class Function<R(Args...)> {
     void (*destroy)(void*);
   };
   template <typename C>
-  static constexpr Ops kInlineOps = {
-      [](void* s, Args&&... args) -> R { return (*static_cast<C*>(s))(std::forward<Args>(args)...); },
-      [](void* from, void* to) {
-        new (to) C(std::move(*static_cast<C*>(from)));
-        static_cast<C*>(from)->~C();
-      },
-      [](void* s) { static_cast<C*>(s)->~C(); }};
+  static constexpr Ops kInlineOps = {[](void* s, Args&&... args) -> R {
+                                       return (*static_cast<C*>(s))(std::forward<Args>(args)...);
+                                     },
+                                     [](void* from, void* to) {
+                                       new (to) C(std::move(*static_cast<C*>(from)));
+                                       static_cast<C*>(from)->~C();
+                                     },
+                                     [](void* s) { static_cast<C*>(s)->~C(); }};
   template <typename C>
   static constexpr Ops kHeapOps = {
-      [](void* s, Args&&... args) -> R { return (**static_cast<C**>(s))(std::forward<Args>(args)...); },
+      [](void* s, Args&&... args) -> R {
+        return (**static_cast<C**>(s))(std::forward<Args>(args)...);
+      },
       [](void* from, void* to) { *static_cast<C**>(to) = *static_cast<C**>(from); },
       [](void* s) { delete *static_cast<C**>(s); }};
 

@@ -17,9 +17,11 @@ Result<Gpid> Gpid::parse(std::string_view text) {
   Gpid out;
   auto dot = text.find('.');
   if (dot == std::string_view::npos || !parse_whole(text.substr(0, dot), out.app_id) ||
-      !parse_whole(text.substr(dot + 1), out.partition_index) || out.app_id < 0 || out.partition_index < 0) {
-    return Status(Errc::kInvalidParameters,
-                  fmt::format("'{}' is not a partition; expected <table id>.<index>, as in 2.3", text));
+      !parse_whole(text.substr(dot + 1), out.partition_index) || out.app_id < 0 ||
+      out.partition_index < 0) {
+    return Status(
+        Errc::kInvalidParameters,
+        fmt::format("'{}' is not a partition; expected <table id>.<index>, as in 2.3", text));
   }
   return out;
 }
@@ -32,12 +34,14 @@ std::string HostPort::to_string() const { return *this ? fmt::format("{}:{}", ho
 
 Result<HostPort> HostPort::parse(std::string_view text) {
   auto bad = [&] {
-    return Status(Errc::kInvalidParameters,
-                  fmt::format("'{}' is not an address; expected IPv4:port, as in 127.0.0.1:34601", text));
+    return Status(
+        Errc::kInvalidParameters,
+        fmt::format("'{}' is not an address; expected IPv4:port, as in 127.0.0.1:34601", text));
   };
   HostPort out;
   auto colon = text.rfind(':');
-  if (colon == std::string_view::npos || !parse_whole(text.substr(colon + 1), out.port)) return bad();
+  if (colon == std::string_view::npos || !parse_whole(text.substr(colon + 1), out.port))
+    return bad();
   auto rest = text.substr(0, colon);
   for (int i = 0; i < 4; ++i) {
     auto dot = rest.find('.');

@@ -14,9 +14,11 @@
 
 namespace markab {
 
-// A reign: the version of a partition's membership; +1 at each change that the meta server stores. 0 = none yet.
+// A reign: the version of a partition's membership; +1 at each change that the meta server stores.
+// 0 = none yet.
 using Ballot = int64_t;
-// A position in the sequence of mutations of one partition; contiguous from 1. 0 = the empty state, -1 = none.
+// A position in the sequence of mutations of one partition; contiguous from 1. 0 = the empty state,
+// -1 = none.
 using Decree = int64_t;
 inline constexpr Decree kNoDecree = -1;
 
@@ -31,9 +33,12 @@ struct Gpid {
   static Result<Gpid> parse(std::string_view text);
   // The wire's 64-bit form: index in the upper half, table in the lower (spec 01 §7).
   uint64_t packed() const {
-    return static_cast<uint64_t>(static_cast<uint32_t>(partition_index)) << 32 | static_cast<uint32_t>(app_id);
+    return static_cast<uint64_t>(static_cast<uint32_t>(partition_index)) << 32 |
+           static_cast<uint32_t>(app_id);
   }
-  static Gpid unpack(uint64_t v) { return {static_cast<int32_t>(v), static_cast<int32_t>(v >> 32)}; }
+  static Gpid unpack(uint64_t v) {
+    return {static_cast<int32_t>(v), static_cast<int32_t>(v >> 32)};
+  }
 };
 
 // A node's identity: IPv4 address and port, in host byte order. {0, 0} is "none".
@@ -43,13 +48,14 @@ struct HostPort {
 
   friend auto operator<=>(const HostPort&, const HostPort&) = default;
   explicit operator bool() const { return ipv4 != 0 || port != 0; }
-  std::string host() const;                    // "10.0.0.1"
-  std::string to_string() const;               // "10.0.0.1:34801", or "-" for none
+  std::string host() const;       // "10.0.0.1"
+  std::string to_string() const;  // "10.0.0.1:34801", or "-" for none
   // "10.0.0.1:34801"; only dotted IPv4. kInvalidParameters otherwise.
   static Result<HostPort> parse(std::string_view text);
 };
 
-// A point of the monotonic clock, in nanoseconds from an arbitrary origin of this process (or of the simulation).
+// A point of the monotonic clock, in nanoseconds from an arbitrary origin of this process (or of
+// the simulation).
 struct Instant {
   int64_t ns = 0;
   friend auto operator<=>(const Instant&, const Instant&) = default;
@@ -62,7 +68,9 @@ inline constexpr Instant kNever{INT64_MAX};
 
 // Seconds since 2016-01-01 UTC, the epoch of every expiry time (spec 02, notation).
 inline constexpr int64_t kExpiryEpoch = 1451606400;
-inline uint32_t expiry_now(int64_t wall_us) { return static_cast<uint32_t>(wall_us / 1000000 - kExpiryEpoch); }
+inline uint32_t expiry_now(int64_t wall_us) {
+  return static_cast<uint32_t>(wall_us / 1000000 - kExpiryEpoch);
+}
 
 }  // namespace markab
 
@@ -75,12 +83,15 @@ struct std::hash<markab::Gpid> {
 template <>
 struct std::hash<markab::HostPort> {
   size_t operator()(const markab::HostPort& h) const noexcept {
-    return static_cast<size_t>((static_cast<uint64_t>(h.ipv4) << 16 | h.port) * 0x9E3779B97F4A7C15ull >> 8);
+    return static_cast<size_t>(
+        (static_cast<uint64_t>(h.ipv4) << 16 | h.port) * 0x9E3779B97F4A7C15ull >> 8);
   }
 };
 template <>
 struct fmt::formatter<markab::Gpid> : fmt::formatter<std::string_view> {
-  auto format(const markab::Gpid& g, fmt::format_context& c) const { return fmt::format_to(c.out(), "{}.{}", g.app_id, g.partition_index); }
+  auto format(const markab::Gpid& g, fmt::format_context& c) const {
+    return fmt::format_to(c.out(), "{}.{}", g.app_id, g.partition_index);
+  }
 };
 template <>
 struct fmt::formatter<markab::HostPort> : fmt::formatter<std::string_view> {

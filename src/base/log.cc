@@ -30,7 +30,8 @@ spdlog::level::level_enum to_spdlog(Level level) {
 }
 
 std::shared_ptr<spdlog::logger> make_stderr_logger() {
-  auto logger = std::make_shared<spdlog::logger>("markab", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("markab", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_level(spdlog::level::debug);
   logger->set_pattern(kPattern);
   return logger;
@@ -51,8 +52,8 @@ Status init(const Options& options) {
   set_level(options.level);
   if (options.file.empty()) return {};
   try {
-    auto file = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(options.file, options.max_file_bytes,
-                                                                       options.max_files);
+    auto file = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(
+        options.file, options.max_file_bytes, options.max_files);
     auto console = std::make_shared<spdlog::sinks::stderr_sink_mt>();
     console->set_level(to_spdlog(options.stderr_level));
     auto both = std::make_shared<spdlog::logger>("markab", spdlog::sinks_init_list{file, console});
@@ -61,7 +62,8 @@ Status init(const Options& options) {
     both->flush_on(spdlog::level::info);
     logger() = std::move(both);
   } catch (const spdlog::spdlog_ex& e) {
-    return {Errc::kFileOperationFailed, fmt::format("the log file {} cannot be opened: {}", options.file, e.what())};
+    return {Errc::kFileOperationFailed,
+            fmt::format("the log file {} cannot be opened: {}", options.file, e.what())};
   }
   return {};
 }
@@ -73,9 +75,11 @@ Result<Level> parse_level(std::string_view text) {
   if (text == "debug" || text == "LOG_LEVEL_DEBUG") return Level::kDebug;
   if (text == "info" || text == "LOG_LEVEL_INFO") return Level::kInfo;
   if (text == "warning" || text == "LOG_LEVEL_WARNING") return Level::kWarning;
-  if (text == "error" || text == "LOG_LEVEL_ERROR" || text == "LOG_LEVEL_FATAL") return Level::kError;
-  return Status(Errc::kInvalidParameters,
-                fmt::format("'{}' is not a log level; allowed are debug, info, warning, error", text));
+  if (text == "error" || text == "LOG_LEVEL_ERROR" || text == "LOG_LEVEL_FATAL")
+    return Level::kError;
+  return Status(
+      Errc::kInvalidParameters,
+      fmt::format("'{}' is not a log level; allowed are debug, info, warning, error", text));
 }
 
 void flush() { logger()->flush(); }

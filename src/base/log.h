@@ -1,7 +1,7 @@
 #pragma once
-// Log lines. `MARKAB_INFO("opened {} in {} ms", gpid, ms)` formats only when the level is on. Lines go to standard error
-// until log::init() names a file; then to the file (size-bound, rotated) and, from warnings on, to standard error too.
-// Any thread.
+// Log lines. `MARKAB_INFO("opened {} in {} ms", gpid, ms)` formats only when the level is on. Lines
+// go to standard error until log::init() names a file; then to the file (size-bound, rotated) and,
+// from warnings on, to standard error too. Any thread.
 
 #include <fmt/format.h>
 
@@ -16,8 +16,8 @@ namespace markab::log {
 enum class Level { kDebug, kInfo, kWarning, kError, kOff };
 
 struct Options {
-  std::string file;                    // empty: standard error only
-  size_t max_file_bytes = 64u << 20;   // then the file is rotated
+  std::string file;                   // empty: standard error only
+  size_t max_file_bytes = 64u << 20;  // then the file is rotated
   size_t max_files = 20;
   Level level = Level::kInfo;
   Level stderr_level = Level::kWarning;  // what also goes to standard error when a file is named
@@ -27,7 +27,8 @@ struct Options {
 Status init(const Options& options);
 void set_level(Level level);
 Level level();
-// "debug", "info", "warning", "error"; also the field's LOG_LEVEL_INFO form. kInvalidParameters otherwise.
+// "debug", "info", "warning", "error"; also the field's LOG_LEVEL_INFO form. kInvalidParameters
+// otherwise.
 Result<Level> parse_level(std::string_view text);
 // Writes out what is buffered.
 void flush();
@@ -41,9 +42,10 @@ inline bool enabled(Level l) { return l >= detail::current.load(std::memory_orde
 
 }  // namespace markab::log
 
-#define MARKAB_LOG_AT(lvl, ...)                                             \
-  do {                                                                      \
-    if (::markab::log::enabled(lvl)) ::markab::log::detail::write(lvl, ::fmt::format(__VA_ARGS__)); \
+#define MARKAB_LOG_AT(lvl, ...)                                      \
+  do {                                                               \
+    if (::markab::log::enabled(lvl))                                 \
+      ::markab::log::detail::write(lvl, ::fmt::format(__VA_ARGS__)); \
   } while (false)
 #define MARKAB_DEBUG(...) MARKAB_LOG_AT(::markab::log::Level::kDebug, __VA_ARGS__)
 #define MARKAB_INFO(...) MARKAB_LOG_AT(::markab::log::Level::kInfo, __VA_ARGS__)

@@ -25,7 +25,8 @@ int64_t Histogram::quantile(double q) const {
   std::array<int64_t, kBuckets> copy;
   for (int i = 0; i < kBuckets; ++i) total += copy[i] = buckets_[i].load(std::memory_order_relaxed);
   if (total == 0) return 0;
-  auto wanted = std::max<int64_t>(1, static_cast<int64_t>(q * static_cast<double>(total) + 0.999999));
+  auto wanted =
+      std::max<int64_t>(1, static_cast<int64_t>(q * static_cast<double>(total) + 0.999999));
   int64_t seen = 0;
   for (int i = 0; i < kBuckets; ++i) {
     seen += copy[i];
@@ -36,7 +37,8 @@ int64_t Histogram::quantile(double q) const {
 
 void Histogram::merge(const Histogram& other) {
   for (int i = 0; i < kBuckets; ++i) {
-    buckets_[i].fetch_add(other.buckets_[i].load(std::memory_order_relaxed), std::memory_order_relaxed);
+    buckets_[i].fetch_add(other.buckets_[i].load(std::memory_order_relaxed),
+                          std::memory_order_relaxed);
   }
   count_.fetch_add(other.count(), std::memory_order_relaxed);
   sum_.fetch_add(other.sum(), std::memory_order_relaxed);
@@ -55,10 +57,14 @@ MetricEntity::Item& MetricEntity::add(Item item) {
 }
 
 Counter& MetricEntity::counter(MetricInfo info) {
-  return *add({Item::Kind::kCounter, std::move(info), std::make_unique<Counter>(), nullptr, nullptr, nullptr}).counter;
+  return *add({Item::Kind::kCounter, std::move(info), std::make_unique<Counter>(), nullptr, nullptr,
+               nullptr})
+              .counter;
 }
 Gauge& MetricEntity::gauge(MetricInfo info) {
-  return *add({Item::Kind::kGauge, std::move(info), nullptr, std::make_unique<Gauge>(), nullptr, nullptr}).gauge;
+  return *add({Item::Kind::kGauge, std::move(info), nullptr, std::make_unique<Gauge>(), nullptr,
+               nullptr})
+              .gauge;
 }
 void MetricEntity::gauge(MetricInfo info, Function<int64_t()> read) {
   add({Item::Kind::kGauge, std::move(info), nullptr, nullptr, nullptr, std::move(read)});
@@ -67,7 +73,8 @@ void MetricEntity::counter(MetricInfo info, Function<int64_t()> read) {
   add({Item::Kind::kCounter, std::move(info), nullptr, nullptr, nullptr, std::move(read)});
 }
 Histogram& MetricEntity::histogram(MetricInfo info) {
-  return *add({Item::Kind::kPercentile, std::move(info), nullptr, nullptr, std::make_unique<Histogram>(), nullptr})
+  return *add({Item::Kind::kPercentile, std::move(info), nullptr, nullptr,
+               std::make_unique<Histogram>(), nullptr})
               .histogram;
 }
 
@@ -76,8 +83,8 @@ void MetricEntity::for_each(const Function<void(const Item&)>& visit) const {
   for (const auto& item : items_) visit(*item);
 }
 
-std::shared_ptr<MetricEntity> MetricRegistry::entity(std::string type, std::string id,
-                                                     std::map<std::string, std::string> attributes) {
+std::shared_ptr<MetricEntity> MetricRegistry::entity(
+    std::string type, std::string id, std::map<std::string, std::string> attributes) {
   auto made = std::make_shared<MetricEntity>(std::move(type), std::move(id), std::move(attributes));
   std::lock_guard lock(mutex_);
   entities_.push_back(made);

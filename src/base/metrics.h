@@ -1,8 +1,10 @@
 #pragma once
-// Metric types and the registry that a daemon shows at /metrics (JSON of spec 07 §4 and Prometheus text).
+// Metric types and the registry that a daemon shows at /metrics (JSON of spec 07 §4 and Prometheus
+// text).
 //
-// Recording (Counter::add, Histogram::record) is wait-free from any thread. Entities are made and dropped rarely, under
-// a lock. An owner keeps the shared_ptr of its Entity; when the last owner lets go, the entity leaves the registry.
+// Recording (Counter::add, Histogram::record) is wait-free from any thread. Entities are made and
+// dropped rarely, under a lock. An owner keeps the shared_ptr of its Entity; when the last owner
+// lets go, the entity leaves the registry.
 
 #include <array>
 #include <atomic>
@@ -37,8 +39,8 @@ class Gauge {
   std::atomic<int64_t> value_{0};
 };
 
-// A log-linear histogram: 16 linear steps per power of two, so that a percentile is off by at most 6.25 %. Values are
-// non-negative; 2^40 and above fall into the last bucket.
+// A log-linear histogram: 16 linear steps per power of two, so that a percentile is off by at
+// most 6.25 %. Values are non-negative; 2^40 and above fall into the last bucket.
 class Histogram {
  public:
   static constexpr int kSubBits = 4;
@@ -56,7 +58,8 @@ class Histogram {
   int64_t count() const { return count_.load(std::memory_order_relaxed); }
   int64_t sum() const { return sum_.load(std::memory_order_relaxed); }
   int64_t max() const { return max_.load(std::memory_order_relaxed); }
-  // The upper edge of the bucket that holds the `q`-quantile (0 < q <= 1), at most max(); 0 when nothing was recorded.
+  // The upper edge of the bucket that holds the `q`-quantile (0 < q <= 1), at most max(); 0 when
+  // nothing was recorded.
   int64_t quantile(double q) const;
   // Adds the records of `other`, as when per-thread histograms are joined.
   void merge(const Histogram& other);
@@ -77,8 +80,8 @@ struct MetricInfo {
   std::string description;  // one sentence
 };
 
-// The metrics of one thing: type "server", "replica", "table", ... (spec 07 §4.1). Metrics are added once, right after
-// creation, and live as long as the entity.
+// The metrics of one thing: type "server", "replica", "table", ... (spec 07 §4.1). Metrics are
+// added once, right after creation, and live as long as the entity.
 class MetricEntity {
  public:
   MetricEntity(std::string type, std::string id, std::map<std::string, std::string> attributes)
@@ -86,8 +89,8 @@ class MetricEntity {
 
   Counter& counter(MetricInfo info);
   Gauge& gauge(MetricInfo info);
-  // A gauge computed when somebody looks. `read` is called on the looking thread and must stay callable as long as the
-  // entity lives.
+  // A gauge computed when somebody looks. `read` is called on the looking thread and must stay
+  // callable as long as the entity lives.
   void gauge(MetricInfo info, Function<int64_t()> read);
   // A counter computed when somebody looks.
   void counter(MetricInfo info, Function<int64_t()> read);

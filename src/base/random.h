@@ -1,6 +1,6 @@
 #pragma once
-// Pseudo-random numbers (xoshiro256**, Blackman and Vigna 2018; seeded by splitmix64). Small, fast, replayable from a
-// seed; not for secrets. One owner, one thread.
+// Pseudo-random numbers (xoshiro256**, Blackman and Vigna 2018; seeded by splitmix64). Small, fast,
+// replayable from a seed; not for secrets. One owner, one thread.
 
 #include <cstdint>
 
@@ -29,7 +29,9 @@ class Random {
     return result;
   }
   // Uniform in [0, bound); bound > 0.
-  uint64_t below(uint64_t bound) { return static_cast<uint64_t>(static_cast<unsigned __int128>(next()) * bound >> 64); }
+  uint64_t below(uint64_t bound) {
+    return static_cast<uint64_t>(static_cast<unsigned __int128>(next()) * bound >> 64);
+  }
   // True with probability `p`.
   bool chance(double p) { return static_cast<double>(next() >> 11) * 0x1p-53 < p; }
 

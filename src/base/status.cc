@@ -146,8 +146,8 @@ Status Status::with_context(std::string_view context) const {
 }
 
 void throw_exception_from_error(const Status& status, const boost::source_location& where) {
-  assertion_failed("Result::value() of a failure", where.file_name(), static_cast<int>(where.line()),
-                   status.to_string());
+  assertion_failed("Result::value() of a failure", where.file_name(),
+                   static_cast<int>(where.line()), status.to_string());
 }
 
 }  // namespace markab

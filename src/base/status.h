@@ -1,8 +1,9 @@
 #pragma once
-// Failures as values. A Status is a wire error code and a sentence that names the cause; Result<T> is a value or a
-// Status. Both are plain values: any thread, no allocation when all is well.
+// Failures as values. A Status is a wire error code and a sentence that names the cause; Result<T>
+// is a value or a Status. Both are plain values: any thread, no allocation when all is well.
 //
-// The codes are those of the wire (spec 01 §9.1): their names travel, the integers are only for logs.
+// The codes are those of the wire (spec 01 §9.1): their names travel, the integers are only for
+// logs.
 
 #include <fmt/format.h>
 
@@ -109,8 +110,8 @@ inline constexpr int32_t kErrcCount = static_cast<int32_t>(Errc::kNotMatched) + 
 std::string_view errc_name(Errc code);
 // kUnknown for a name that is not in the list.
 Errc errc_from_name(std::string_view name);
-// The code that may be sent in a THFT envelope instead of `code` (spec 01 §9.1): itself where Go, Java and Python know
-// it, else the nearest name that all of them know.
+// The code that may be sent in a THFT envelope instead of `code` (spec 01 §9.1): itself where Go,
+// Java and Python know it, else the nearest name that all of them know.
 Errc errc_for_thft(Errc code);
 
 class [[nodiscard]] Status {
@@ -137,7 +138,8 @@ class [[nodiscard]] Status {
   std::string message_;
 };
 
-[[noreturn]] void throw_exception_from_error(const Status& status, const boost::source_location& where);
+[[noreturn]] void throw_exception_from_error(const Status& status,
+                                             const boost::source_location& where);
 
 template <typename T>
 using Result = boost::system::result<T, Status>;

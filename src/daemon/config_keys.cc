@@ -8,69 +8,110 @@ std::vector<ConfigKey> common_keys(uint16_t default_port) {
   add(ConfigKey::text("core", "data_dir", ".", "Directory of the daemon's own files"));
   add(ConfigKey::text("core", "log_file", "", "Log file; empty: standard error"));
   add(ConfigKey::word("core", "logging_start_level", "info",
-                      {"debug", "info", "warning", "error", "LOG_LEVEL_DEBUG", "LOG_LEVEL_INFO", "LOG_LEVEL_WARNING",
-                       "LOG_LEVEL_ERROR", "LOG_LEVEL_FATAL"},
+                      {"debug", "info", "warning", "error", "LOG_LEVEL_DEBUG", "LOG_LEVEL_INFO",
+                       "LOG_LEVEL_WARNING", "LOG_LEVEL_ERROR", "LOG_LEVEL_FATAL"},
                       "Least level that is logged"));
-  add(ConfigKey::text("network", "address", "127.0.0.1", "IPv4 address to listen on and to be known by"));
+  add(ConfigKey::text("network", "address", "127.0.0.1",
+                      "IPv4 address to listen on and to be known by"));
   add(ConfigKey::integer("network", "port", default_port, 1, 65535, "Port of RPC and HTTP"));
   add(ConfigKey::integer("network", "shards", 0, 0, 1024, "Event loops; 0: one per core"));
-  add(ConfigKey::integer("network", "blocking_threads", 2, 1, 256, "Threads for disk reads, openings and checkpoints"));
+  add(ConfigKey::integer("network", "blocking_threads", 2, 1, 256,
+                         "Threads for disk reads, openings and checkpoints"));
   add(ConfigKey::integer("network", "max_frame_bytes", 64 << 20, 1 << 20, 1 << 30,
                          "Longest message taken from a peer, in bytes"));
-  add(ConfigKey::integer("network", "conn_threshold_per_ip", 0, 0, 1000000, "Connections per peer address; 0: no bound"));
-  add(ConfigKey::text("markab", "host_port_always", "", "CIDR list of peers whose answers carry host_port fields"));
-  add(ConfigKey::text("markab", "host_port_never", "", "CIDR list of peers whose answers never carry host_port fields"));
-  add(ConfigKey::text("replication", "cluster_name", "markab", "Name of the cluster, in metrics and data directories"));
+  add(ConfigKey::integer("network", "conn_threshold_per_ip", 0, 0, 1000000,
+                         "Connections per peer address; 0: no bound"));
+  add(ConfigKey::text("markab", "host_port_always", "",
+                      "CIDR list of peers whose answers carry host_port fields"));
+  add(ConfigKey::text("markab", "host_port_never", "",
+                      "CIDR list of peers whose answers never carry host_port fields"));
+  add(ConfigKey::text("replication", "cluster_name", "markab",
+                      "Name of the cluster, in metrics and data directories"));
   return keys;
 }
 
 std::vector<ConfigKey> replica_keys() {
   auto keys = common_keys(34801);
   auto add = [&](ConfigKey key) { keys.push_back(std::move(key)); };
-  auto integer = [&](const char* name, int64_t value, int64_t min, int64_t max, const char* description) {
+  auto integer = [&](const char* name, int64_t value, int64_t min, int64_t max,
+                     const char* description) {
     add(ConfigKey::integer("replication", name, value, min, max, description));
   };
-  add(ConfigKey::text("meta_server", "server_list", "127.0.0.1:34601", "The meta servers, as host:port,host:port"));
-  add(ConfigKey::text("replication", "data_dirs", "default:./data", "Where replicas are kept, as tag:path,tag:path"));
+  add(ConfigKey::text("meta_server", "server_list", "127.0.0.1:34601",
+                      "The meta servers, as host:port,host:port"));
+  add(ConfigKey::text("replication", "data_dirs", "default:./data",
+                      "Where replicas are kept, as tag:path,tag:path"));
   add(ConfigKey::word("replication", "log_sync", "always", {"always", "interval", "none"},
-                      "When a write is acknowledged: after the log is synced, before a sync each interval, or when the "
+                      "When a write is acknowledged: after the log is synced, before a sync each "
+                      "interval, or when the "
                       "kernel has it"));
-  integer("log_sync_interval_ms", 100, 1, 60000, "With log_sync = interval: milliseconds between syncs");
+  integer("log_sync_interval_ms", 100, 1, 60000,
+          "With log_sync = interval: milliseconds between syncs");
   integer("log_private_file_size_mb", 32, 1, 1024, "Size of a log segment in MiB");
-  integer("log_flush_mb", 64, 1, 65536, "Log of a replica, in MiB, after which its store is flushed");
-  integer("log_private_reserve_max_size_mb", 64, 0, 65536, "Log kept for replicas that come back, in MiB per replica");
-  integer("max_allowed_write_size", 1 << 20, 0, 64 << 20, "Longest body of a write in bytes; 0: no bound");
-  integer("max_queued_write_mb", 64, 1, 4096, "Writes waiting per replica, in MiB; more are refused as busy");
+  integer("log_flush_mb", 64, 1, 65536,
+          "Log of a replica, in MiB, after which its store is flushed");
+  integer("log_private_reserve_max_size_mb", 64, 0, 65536,
+          "Log kept for replicas that come back, in MiB per replica");
+  integer("max_allowed_write_size", 1 << 20, 0, 64 << 20,
+          "Longest body of a write in bytes; 0: no bound");
+  integer("max_queued_write_mb", 64, 1, 4096,
+          "Writes waiting per replica, in MiB; more are refused as busy");
   integer("write_window", 64, 1, 4096, "Mutations in flight per replica");
-  integer("mutation_2pc_min_replica_count", 0, 0, 16, "Members without which writes are refused; 0: a majority");
-  integer("prepare_timeout_ms_for_secondaries", 3000, 100, 60000, "Silence after which a secondary is given up");
-  integer("fd_beacon_interval_ms", 1000, 20, 60000, "Milliseconds between beacons to the meta server");
+  integer("mutation_2pc_min_replica_count", 0, 0, 16,
+          "Members without which writes are refused; 0: a majority");
+  integer("prepare_timeout_ms_for_secondaries", 3000, 100, 60000,
+          "Silence after which a secondary is given up");
+  integer("fd_beacon_interval_ms", 1000, 20, 60000,
+          "Milliseconds between beacons to the meta server");
   integer("fd_lease_seconds", 5, 1, 600, "Seconds a node serves without the meta server");
-  integer("config_sync_interval_ms", 30000, 100, 600000, "Milliseconds between full comparisons with the meta server");
-  integer("leave_timeout_ms", 2500, 100, 60000, "Longest time for handing over primaries at SIGTERM");
-  integer("linger_ms", 2000, 0, 60000, "Time for which moved partitions are still answered for at SIGTERM");
+  integer("config_sync_interval_ms", 30000, 100, 600000,
+          "Milliseconds between full comparisons with the meta server");
+  integer("leave_timeout_ms", 2500, 100, 60000,
+          "Longest time for handing over primaries at SIGTERM");
+  integer("linger_ms", 2000, 0, 60000,
+          "Time for which moved partitions are still answered for at SIGTERM");
   integer("learn_mb_per_second", 200, 1, 100000, "Bandwidth of one checkpoint copy in MiB/s");
-  add(ConfigKey::integer("engine", "block_cache_mb", 0, 0, 1 << 20, "Block cache in MiB; 0: a share of the memory"));
-  add(ConfigKey::integer("engine", "write_buffer_mb", 0, 0, 1 << 20, "Write buffers in MiB; 0: a share of the memory"));
-  add(ConfigKey::integer("engine", "background_threads", 2, 1, 256, "Threads for flushes and compactions"));
+  add(ConfigKey::integer("engine", "block_cache_mb", 0, 0, 1 << 20,
+                         "Block cache in MiB; 0: a share of the memory"));
+  add(ConfigKey::integer("engine", "write_buffer_mb", 0, 0, 1 << 20,
+                         "Write buffers in MiB; 0: a share of the memory"));
+  add(ConfigKey::integer("engine", "background_threads", 2, 1, 256,
+                         "Threads for flushes and compactions"));
   add(ConfigKey::text("duplication-group", "", "", "Clusters and their ids"));
   return keys;
 }
 
 Config::Ignored ignored_keys() {
   Config::Ignored out;
-  for (const char* section : {"apps*", "threadpool*", "task*", "tools*", "uri-resolver*", "uri*", "block_service*",
-                              "meta_server.apps*", "pegasus.collector*", "pegasus.clusters*", "components*", "nfs*",
-                              "metrics*", "http*", "ddl_client*", "shell*", "zookeeper*", "security*", "ranger*",
+  for (const char* section : {"apps*",
+                              "threadpool*",
+                              "task*",
+                              "tools*",
+                              "uri-resolver*",
+                              "uri*",
+                              "block_service*",
+                              "meta_server.apps*",
+                              "pegasus.collector*",
+                              "pegasus.clusters*",
+                              "components*",
+                              "nfs*",
+                              "metrics*",
+                              "http*",
+                              "ddl_client*",
+                              "shell*",
+                              "zookeeper*",
+                              "security*",
+                              "ranger*",
                               "pegasus.server*"}) {
     out.emplace_back(section, "");
   }
-  for (const char* key : {"tool", "toollets", "pause_on_start", "logging_factory_name", "logging_flush_on_exit",
-                          "enable_default_app_mimic", "tcmalloc_release_rate", "cli_local", "cli_remote"}) {
+  for (const char* key :
+       {"tool", "toollets", "pause_on_start", "logging_factory_name", "logging_flush_on_exit",
+        "enable_default_app_mimic", "tcmalloc_release_rate", "cli_local", "cli_remote"}) {
     out.emplace_back("core", key);
   }
-  for (const char* key : {"primary_interface", "explicit_host_address", "io_service_worker_count", "conn_pool_max_size",
-                          "enable_udp", "unknown_message_header_format"}) {
+  for (const char* key : {"primary_interface", "explicit_host_address", "io_service_worker_count",
+                          "conn_pool_max_size", "enable_udp", "unknown_message_header_format"}) {
     out.emplace_back("network", key);
   }
   return out;

@@ -25,7 +25,8 @@ Arguments parse_arguments(int argc, char** argv, const char* program, const char
   bool version = false;
   CLI::App app(description, program);
   app.add_option("--config", out.config_file, "Configuration file (INI)")->check(CLI::ExistingFile);
-  app.add_option("--set", out.overrides, "Set one key, as in replication.log_sync=none; may be repeated")
+  app.add_option("--set", out.overrides,
+                 "Set one key, as in replication.log_sync=none; may be repeated")
       ->type_name("SECTION.KEY=VALUE");
   app.add_flag("--check-config", out.check_only, "Check the configuration and end");
   app.add_flag("--version", version, "Print the version and end");
@@ -42,7 +43,8 @@ Arguments parse_arguments(int argc, char** argv, const char* program, const char
 }
 
 void refuse_to_start(const char* program, const Status& why) {
-  std::fprintf(stderr, "%s: %s\n", program, why.message().empty() ? why.to_string().c_str() : why.message().c_str());
+  std::fprintf(stderr, "%s: %s\n", program,
+               why.message().empty() ? why.to_string().c_str() : why.message().c_str());
   log::flush();
   // Threads may run already; nothing of theirs is worth waiting for.
   std::_Exit(1);
@@ -69,8 +71,8 @@ const char* StopSignal::wait() {
 }
 
 Result<HostPort> own_address(const Config& config) {
-  auto self = HostPort::parse(
-      fmt::format("{}:{}", config.get_string("network", "address"), config.get_int("network", "port")));
+  auto self = HostPort::parse(fmt::format("{}:{}", config.get_string("network", "address"),
+                                          config.get_int("network", "port")));
   if (!self) return self.error().with_context("[network] address, port");
   return self;
 }
@@ -79,7 +81,8 @@ rpc::ServerOptions listen_options(const Config& config, HostPort self) {
   rpc::ServerOptions out;
   out.listen = self;
   out.max_frame_bytes = static_cast<size_t>(config.get_int("network", "max_frame_bytes"));
-  out.max_connections_per_ip = static_cast<size_t>(config.get_int("network", "conn_threshold_per_ip"));
+  out.max_connections_per_ip =
+      static_cast<size_t>(config.get_int("network", "conn_threshold_per_ip"));
   out.host_port_always = config.get_list("markab", "host_port_always");
   out.host_port_never = config.get_list("markab", "host_port_never");
   return out;
@@ -95,7 +98,8 @@ Status start_log(const Config& config) {
 Status prepare_directory(const std::string& path, const char* key) {
   auto s = io::real_file_system().create_directories(path);
   if (s.ok()) return s;
-  return {s.code(), fmt::format("{}; make it writable for this user or change {}", s.message(), key)};
+  return {s.code(),
+          fmt::format("{}; make it writable for this user or change {}", s.message(), key)};
 }
 
 void wait_for(io::RealRuntime& runtime, const Function<void(Task)>& begin) {
@@ -109,13 +113,16 @@ Result<std::shared_ptr<void>> lock_directory(const std::string& path) {
   int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) {
     return Status(Errc::kFileOperationFailed,
-                  fmt::format("{} cannot be opened: {}; make the directory writable for this user", file,
-                              std::strerror(errno)));
+                  fmt::format("{} cannot be opened: {}; make the directory writable for this user",
+                              file, std::strerror(errno)));
   }
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     ::close(fd);
-    return Status(Errc::kServiceAlreadyRunning,
-                  fmt::format("the directory {} is in use by another daemon; stop it or give this one its own", path));
+    return Status(
+        Errc::kServiceAlreadyRunning,
+        fmt::format(
+            "the directory {} is in use by another daemon; stop it or give this one its own",
+            path));
   }
   return std::shared_ptr<void>(nullptr, [fd](void*) { ::close(fd); });
 }
@@ -130,7 +137,8 @@ std::string boot_id() {
 void notify_ready() { sd_notify(0, "READY=1"); }
 void notify_stopping() { sd_notify(0, "STOPPING=1"); }
 
-Result<std::vector<HostPort>> parse_nodes(const Config& config, const char* section, const char* name) {
+Result<std::vector<HostPort>> parse_nodes(const Config& config, const char* section,
+                                          const char* name) {
   std::vector<HostPort> out;
   for (const auto& text : config.get_list(section, name)) {
     auto node = HostPort::parse(text);
@@ -139,7 +147,8 @@ Result<std::vector<HostPort>> parse_nodes(const Config& config, const char* sect
   }
   if (out.empty()) {
     return Status(Errc::kInvalidParameters,
-                  fmt::format("[{}] {} is empty; list the meta servers, as in 127.0.0.1:34601", section, name));
+                  fmt::format("[{}] {} is empty; list the meta servers, as in 127.0.0.1:34601",
+                              section, name));
   }
   return out;
 }

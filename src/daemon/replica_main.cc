@@ -27,8 +27,10 @@ Result<std::vector<replica::DataDir>> parse_data_dirs(const Config& config) {
   for (const auto& item : config.get_list("replication", "data_dirs")) {
     auto colon = item.find(':');
     if (colon == std::string::npos || colon == 0 || colon + 1 == item.size()) {
-      return Status(Errc::kInvalidParameters,
-                    fmt::format("[replication] data_dirs: '{}' is not tag:path, as in ssd1:/data1/markab", item));
+      return Status(
+          Errc::kInvalidParameters,
+          fmt::format("[replication] data_dirs: '{}' is not tag:path, as in ssd1:/data1/markab",
+                      item));
     }
     replica::DataDir dir{item.substr(0, colon), item.substr(colon + 1)};
     for (const auto& other : out) {
@@ -39,7 +41,9 @@ Result<std::vector<replica::DataDir>> parse_data_dirs(const Config& config) {
     }
     out.push_back(std::move(dir));
   }
-  if (out.empty()) return Status(Errc::kInvalidParameters, "[replication] data_dirs is empty; name at least one tag:path");
+  if (out.empty())
+    return Status(Errc::kInvalidParameters,
+                  "[replication] data_dirs is empty; name at least one tag:path");
   return out;
 }
 
@@ -82,7 +86,8 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
 
 int run(int argc, char** argv) {
   auto arguments = parse_arguments(argc, argv, kProgram, "Markab's replica server");
-  auto config = Config::load(arguments.config_file, replica_keys(), arguments.overrides, ignored_keys());
+  auto config =
+      Config::load(arguments.config_file, replica_keys(), arguments.overrides, ignored_keys());
   if (!config) refuse_to_start(kProgram, config.error());
   auto start_time_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                            std::chrono::system_clock::now().time_since_epoch())
@@ -95,11 +100,13 @@ int run(int argc, char** argv) {
   }
   StopSignal stop_signal;
   if (auto s = start_log(**config); !s.ok()) refuse_to_start(kProgram, s);
-  MARKAB_INFO("{} {} starts as {} of cluster {}", kProgram, rpc::kVersion, options->self, options->cluster_name);
+  MARKAB_INFO("{} {} starts as {} of cluster {}", kProgram, rpc::kVersion, options->self,
+              options->cluster_name);
 
   std::vector<std::shared_ptr<void>> locks;
   for (const auto& dir : options->data_dirs) {
-    if (auto s = prepare_directory(dir.path, "[replication] data_dirs"); !s.ok()) refuse_to_start(kProgram, s);
+    if (auto s = prepare_directory(dir.path, "[replication] data_dirs"); !s.ok())
+      refuse_to_start(kProgram, s);
     auto lock = lock_directory(dir.path);
     if (!lock) refuse_to_start(kProgram, lock.error());
     locks.push_back(std::move(*lock));
@@ -107,7 +114,8 @@ int run(int argc, char** argv) {
 
   io::RealRuntimeOptions runtime_options;
   runtime_options.shards = static_cast<int>((*config)->get_int("network", "shards"));
-  runtime_options.blocking_threads = static_cast<int>((*config)->get_int("network", "blocking_threads"));
+  runtime_options.blocking_threads =
+      static_cast<int>((*config)->get_int("network", "blocking_threads"));
   io::RealRuntime runtime(runtime_options);
   MetricRegistry registry;
   auto process = rpc::process_metrics(registry);
@@ -121,21 +129,27 @@ int run(int argc, char** argv) {
     networks.push_back(channels.back().get());
   }
   engine::SharedResourceOptions resources;
-  resources.block_cache_bytes = static_cast<uint64_t>((*config)->get_int("engine", "block_cache_mb")) << 20;
-  resources.write_buffer_bytes = static_cast<uint64_t>((*config)->get_int("engine", "write_buffer_mb")) << 20;
-  resources.background_threads = static_cast<int>((*config)->get_int("engine", "background_threads"));
+  resources.block_cache_bytes =
+      static_cast<uint64_t>((*config)->get_int("engine", "block_cache_mb")) << 20;
+  resources.write_buffer_bytes =
+      static_cast<uint64_t>((*config)->get_int("engine", "write_buffer_mb")) << 20;
+  resources.background_threads =
+      static_cast<int>((*config)->get_int("engine", "background_threads"));
   auto shared = engine::make_shared_resources(resources);
-  auto open_engine = [shared](engine::EngineOptions o) { return engine::Engine::open(*shared, std::move(o)); };
+  auto open_engine = [shared](engine::EngineOptions o) {
+    return engine::Engine::open(*shared, std::move(o));
+  };
 
   auto self = options->self;
   auto linger = std::chrono::milliseconds((*config)->get_int("replication", "linger_ms"));
   auto identity = rpc::DaemonIdentity{options->cluster_name, "replica", self.host(), self.port};
-  auto server = std::make_unique<replica::ReplicaServer>(runtime, networks, io::real_file_system(), open_engine,
-                                                         std::move(*options), registry);
+  auto server = std::make_unique<replica::ReplicaServer>(
+      runtime, networks, io::real_file_system(), open_engine, std::move(*options), registry);
   if (auto s = server->prepare_disks(); !s.ok()) refuse_to_start(kProgram, s);
   rpc::Dispatcher dispatcher;
   rpc::HttpRouter http;
-  rpc::add_standard_paths(http, identity, **config, registry, [&runtime] { return runtime.shard(0).wall_us(); });
+  rpc::add_standard_paths(http, identity, **config, registry,
+                          [&runtime] { return runtime.shard(0).wall_us(); });
   security::answer_without_authentication(dispatcher);
   server->register_handlers(dispatcher, http);
   rpc::RemoteCommands commands;
@@ -143,7 +157,8 @@ int run(int argc, char** argv) {
   replica::AdminService admin(*server);
   admin.register_handlers(dispatcher, commands, http);
   commands.serve(dispatcher);
-  auto listening = rpc::Server::start(runtime, listen_options(**config, self), dispatcher, http, registry);
+  auto listening =
+      rpc::Server::start(runtime, listen_options(**config, self), dispatcher, http, registry);
   if (!listening) refuse_to_start(kProgram, listening.error());
   server->start();
   notify_ready();
@@ -156,11 +171,13 @@ int run(int argc, char** argv) {
     led = server->has_primaries();
     server->leave(std::move(done));
   });
-  // Clients that still ask here are told to look elsewhere before the connections close (spec 01 §12.3).
+  // Clients that still ask here are told to look elsewhere before the connections close (spec 01
+  // §12.3).
   if (led) {
     std::promise<void> lingered;
     io::TimerHandle timer;
-    runtime.shard(0).post([&] { timer = runtime.shard(0).after(linger, [&] { lingered.set_value(); }); });
+    runtime.shard(0).post(
+        [&] { timer = runtime.shard(0).after(linger, [&] { lingered.set_value(); }); });
     lingered.get_future().wait();
     runtime.run_and_wait(0, [&] { timer.cancel(); });
   }

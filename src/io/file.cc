@@ -26,7 +26,8 @@ Status posix_error(std::string_view what, const std::string& path, int error) {
 
 class PosixAppendFile final : public AppendFile {
  public:
-  PosixAppendFile(int fd, std::string path, uint64_t size) : fd_(fd), path_(std::move(path)), size_(size) {}
+  PosixAppendFile(int fd, std::string path, uint64_t size)
+      : fd_(fd), path_(std::move(path)), size_(size) {}
   ~PosixAppendFile() override { ::close(fd_); }
 
   Status append(std::string_view data) override {
@@ -41,9 +42,12 @@ class PosixAppendFile final : public AppendFile {
     }
     return {};
   }
-  Status sync() override { return ::fdatasync(fd_) == 0 ? Status() : posix_error("syncing", path_, errno); }
+  Status sync() override {
+    return ::fdatasync(fd_) == 0 ? Status() : posix_error("syncing", path_, errno);
+  }
   Status truncate(uint64_t size) override {
-    if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) return posix_error("truncating", path_, errno);
+    if (::ftruncate(fd_, static_cast<off_t>(size)) != 0)
+      return posix_error("truncating", path_, errno);
     size_ = size;
     return {};
   }
@@ -57,7 +61,8 @@ class PosixAppendFile final : public AppendFile {
 
 class PosixReadFile final : public ReadFile {
  public:
-  PosixReadFile(int fd, std::string path, uint64_t size) : fd_(fd), path_(std::move(path)), size_(size) {}
+  PosixReadFile(int fd, std::string path, uint64_t size)
+      : fd_(fd), path_(std::move(path)), size_(size) {}
   ~PosixReadFile() override { ::close(fd_); }
 
   Status read(uint64_t offset, size_t n, std::string& out) override {
@@ -94,7 +99,8 @@ class PosixFileSystem final : public FileSystem {
       ::close(fd);
       return posix_error("looking at", path, error);
     }
-    return std::unique_ptr<AppendFile>(new PosixAppendFile(fd, path, static_cast<uint64_t>(info.st_size)));
+    return std::unique_ptr<AppendFile>(
+        new PosixAppendFile(fd, path, static_cast<uint64_t>(info.st_size)));
   }
 
   Result<std::unique_ptr<ReadFile>> open_read(const std::string& path) override {
@@ -106,15 +112,16 @@ class PosixFileSystem final : public FileSystem {
       ::close(fd);
       return posix_error("looking at", path, error);
     }
-    return std::unique_ptr<ReadFile>(new PosixReadFile(fd, path, static_cast<uint64_t>(info.st_size)));
+    return std::unique_ptr<ReadFile>(
+        new PosixReadFile(fd, path, static_cast<uint64_t>(info.st_size)));
   }
 
   Result<std::string> read_all(const std::string& path, size_t limit) override {
     auto file = open_read(path);
     if (!file) return file.error();
     if ((*file)->size() > limit) {
-      return Status(Errc::kInvalidData,
-                    fmt::format("{} has {} bytes; at most {} were expected", path, (*file)->size(), limit));
+      return Status(Errc::kInvalidData, fmt::format("{} has {} bytes; at most {} were expected",
+                                                    path, (*file)->size(), limit));
     }
     std::string out;
     if (auto s = (*file)->read(0, (*file)->size(), out); !s.ok()) return s;
@@ -135,7 +142,8 @@ class PosixFileSystem final : public FileSystem {
   }
 
   Status rename(const std::string& from, const std::string& to) override {
-    if (::rename(from.c_str(), to.c_str()) != 0) return posix_error("renaming to " + to, from, errno);
+    if (::rename(from.c_str(), to.c_str()) != 0)
+      return posix_error("renaming to " + to, from, errno);
     return {};
   }
   Status remove(const std::string& path) override {
@@ -181,7 +189,8 @@ class PosixFileSystem final : public FileSystem {
   }
   Result<SpaceInfo> space(const std::string& path) override {
     struct statvfs info {};
-    if (::statvfs(path.c_str(), &info) != 0) return posix_error("asking for the free space of", path, errno);
+    if (::statvfs(path.c_str(), &info) != 0)
+      return posix_error("asking for the free space of", path, errno);
     return SpaceInfo{static_cast<uint64_t>(info.f_blocks) * info.f_frsize,
                      static_cast<uint64_t>(info.f_bavail) * info.f_frsize};
   }

@@ -1,10 +1,10 @@
 #pragma once
-// Files, as a seam: the real side is POSIX; the simulated side loses what was not synced, tears writes, fills up and
-// rots. All calls block and may be made from any thread; who may block where is the caller's business. One object is
-// used by one thread at a time.
+// Files, as a seam: the real side is POSIX; the simulated side loses what was not synced, tears
+// writes, fills up and rots. All calls block and may be made from any thread; who may block where
+// is the caller's business. One object is used by one thread at a time.
 //
-// Errors carry the path and errno: kFileOperationFailed, kPathNotFound (ENOENT), kPathAlreadyExist (EEXIST),
-// kDiskInsufficient (ENOSPC, EDQUOT), kDiskIoError (EIO).
+// Errors carry the path and errno: kFileOperationFailed, kPathNotFound (ENOENT), kPathAlreadyExist
+// (EEXIST), kDiskInsufficient (ENOSPC, EDQUOT), kDiskIoError (EIO).
 
 #include <cstdint>
 #include <memory>
@@ -22,7 +22,8 @@ class AppendFile {
   virtual ~AppendFile() = default;
   // All bytes or an error; after an error the tail is undefined.
   virtual Status append(std::string_view data) = 0;
-  // fdatasync: what was appended before the call survives a power failure once this returns Ok. May run beside append().
+  // fdatasync: what was appended before the call survives a power failure once this returns Ok. May
+  // run beside append().
   virtual Status sync() = 0;
   virtual Status truncate(uint64_t size) = 0;
   virtual uint64_t size() const = 0;
@@ -49,7 +50,8 @@ class FileSystem {
   virtual Result<std::unique_ptr<ReadFile>> open_read(const std::string& path) = 0;
   // The whole file; kInvalidData when it is larger than `limit`.
   virtual Result<std::string> read_all(const std::string& path, size_t limit = 64u << 20) = 0;
-  // Replaces the file atomically and durably: temporary file, fsync, rename, fsync of the directory.
+  // Replaces the file atomically and durably: temporary file, fsync, rename, fsync of the
+  // directory.
   virtual Status write_atomic(const std::string& path, std::string_view data) = 0;
   virtual Status rename(const std::string& from, const std::string& to) = 0;
   virtual Status remove(const std::string& path) = 0;

@@ -18,7 +18,10 @@ namespace asio = boost::asio;
 class RealShard final : public Shard {
  public:
   explicit RealShard(int index)
-      : index_(index), context_(1), work_(asio::make_work_guard(context_)), thread_([this] { run(); }) {}
+      : index_(index),
+        context_(1),
+        work_(asio::make_work_guard(context_)),
+        thread_([this] { run(); }) {}
 
   void post(Task task) override { asio::post(context_, std::move(task)); }
 
@@ -28,10 +31,13 @@ class RealShard final : public Shard {
   }
 
   Instant now() const override {
-    return {std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch()).count()};
+    return {
+        std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())
+            .count()};
   }
   int64_t wall_us() const override {
-    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+    return std::chrono::duration_cast<std::chrono::microseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
         .count();
   }
   bool in_thread() const override { return std::this_thread::get_id() == thread_.get_id(); }
@@ -49,9 +55,11 @@ class RealShard final : public Shard {
 
  private:
   struct Timer final : TimerHandle::Impl {
-    // The closure outlives a cancelled timer inside asio's queue; `task` is shared so that cancelling empties it.
+    // The closure outlives a cancelled timer inside asio's queue; `task` is shared so that
+    // cancelling empties it.
     Timer(asio::io_context& context, Duration delay, Task task)
-        : timer(context, std::chrono::steady_clock::now() + delay), task(std::make_shared<Task>(std::move(task))) {
+        : timer(context, std::chrono::steady_clock::now() + delay),
+          task(std::make_shared<Task>(std::move(task))) {
       timer.async_wait([held = this->task](const boost::system::error_code& error) {
         if (error || !*held) return;
         Task run = std::move(*held);
@@ -88,7 +96,8 @@ struct RealRuntime::Pool final : BlockingPool {
 };
 
 void after_all_shards(Runtime& runtime, Shard& home, Task done) {
-  // One token goes round: a shard passes it on when it gets to it, which is after the task it was in.
+  // One token goes round: a shard passes it on when it gets to it, which is after the task it was
+  // in.
   struct Token {
     Runtime& runtime;
     Shard& home;
@@ -105,7 +114,8 @@ void after_all_shards(Runtime& runtime, Shard& home, Task done) {
 }
 
 RealRuntime::RealRuntime(const RealRuntimeOptions& options) {
-  int n = options.shards > 0 ? options.shards : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  int n = options.shards > 0 ? options.shards
+                             : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (int i = 0; i < n; ++i) shards_.push_back(std::make_unique<RealShard>(i));
   pool_ = std::make_unique<Pool>(options.blocking_threads);
 }

@@ -1,7 +1,8 @@
 #pragma once
-// A shard of the machine: one event loop, one thread, a clock and timers. Everything that a connection or a replica does
-// happens on its shard, so that no lock is needed. This is a seam: RealShard runs an io_context on a thread; the
-// simulator runs all shards of all nodes in one thread against a virtual clock.
+// A shard of the machine: one event loop, one thread, a clock and timers. Everything that a
+// connection or a replica does happens on its shard, so that no lock is needed. This is a seam:
+// RealShard runs an io_context on a thread; the simulator runs all shards of all nodes in one
+// thread against a virtual clock.
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/io_context.hpp>
@@ -22,16 +23,19 @@ class Shard {
  public:
   virtual ~Shard() = default;
 
-  // Runs `task` on this shard, after what was posted before. Any thread. Tasks posted after stop() are dropped.
+  // Runs `task` on this shard, after what was posted before. Any thread. Tasks posted after stop()
+  // are dropped.
   virtual void post(Task task) = 0;
-  // Runs `task` on this shard once, not before now() + delay. This shard's thread only. Letting go of the handle cancels.
+  // Runs `task` on this shard once, not before now() + delay. This shard's thread only. Letting go
+  // of the handle cancels.
   [[nodiscard]] virtual TimerHandle after(Duration delay, Task task) = 0;
   // The monotonic clock. Any thread.
   virtual Instant now() const = 0;
   // Microseconds since 1970 UTC; may jump. Any thread.
   virtual int64_t wall_us() const = 0;
   virtual bool in_thread() const = 0;
-  // For coroutines (co_spawn): runs on this shard. Timers of asio are not for use above this room: use after().
+  // For coroutines (co_spawn): runs on this shard. Timers of asio are not for use above this room:
+  // use after().
   virtual boost::asio::any_io_executor executor() = 0;
   // 0..n-1 within the daemon.
   virtual int index() const = 0;
@@ -52,7 +56,8 @@ class TimerHandle {
   std::unique_ptr<Impl> impl_;
 };
 
-// Runs blocking work (disk reads that miss the cache, checkpoints, opening stores) away from the shards.
+// Runs blocking work (disk reads that miss the cache, checkpoints, opening stores) away from the
+// shards.
 class BlockingPool {
  public:
   virtual ~BlockingPool() = default;
@@ -69,12 +74,12 @@ class Runtime {
   virtual BlockingPool& blocking() = 0;
 };
 
-// Runs `done` on `home` after every shard of `runtime` has finished the task it was in when this was called: what was
-// unpublished before the call is then seen by no task any more. Any thread.
+// Runs `done` on `home` after every shard of `runtime` has finished the task it was in when this
+// was called: what was unpublished before the call is then seen by no task any more. Any thread.
 void after_all_shards(Runtime& runtime, Shard& home, Task done);
 
 struct RealRuntimeOptions {
-  int shards = 0;           // 0: one per core
+  int shards = 0;  // 0: one per core
   int blocking_threads = 4;
 };
 
@@ -93,7 +98,8 @@ class RealRuntime final : public Runtime {
   boost::asio::io_context& context(int index);
   // Runs `task` on shard `index` and waits for it. Not from a shard's thread.
   void run_and_wait(int index, Task task);
-  // Ends the loops and joins all threads; queued tasks are dropped. Owners must have stopped what they started.
+  // Ends the loops and joins all threads; queued tasks are dropped. Owners must have stopped what
+  // they started.
   void stop();
 
  private:

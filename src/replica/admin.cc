@@ -21,7 +21,9 @@ struct Selection {
   std::set<int32_t> apps;
   std::set<Gpid> partitions;
   bool all() const { return apps.empty() && partitions.empty(); }
-  bool has(Gpid gpid) const { return all() || apps.contains(gpid.app_id) || partitions.contains(gpid); }
+  bool has(Gpid gpid) const {
+    return all() || apps.contains(gpid.app_id) || partitions.contains(gpid);
+  }
 };
 
 bool parse_selection(const rpc::RemoteCommands::Arguments& arguments, Selection& out) {
@@ -60,7 +62,8 @@ std::string progress_text(Replica& replica) {
 
 std::string envs_text(Replica& replica) {
   std::string out;
-  for (const auto& [key, value] : replica.table().envs) out += fmt::format("{}{}={}", out.empty() ? "" : ",", key, value);
+  for (const auto& [key, value] : replica.table().envs)
+    out += fmt::format("{}{}={}", out.empty() ? "" : ",", key, value);
   return out;
 }
 
@@ -95,16 +98,19 @@ void AdminService::for_replicas(const rpc::RemoteCommands::Arguments& ids, PerRe
         auto role = replica.role();
         if (role == Role::kPrimary || role == Role::kSecondary) {
           round->missing.erase(replica.gpid());
-          round->lines[replica.gpid()] = fmt::format("{}@{}@{} : {}", replica.gpid(), round->self,
-                                                     role == Role::kPrimary ? "P" : "S", round->text(replica));
+          round->lines[replica.gpid()] =
+              fmt::format("{}@{}@{} : {}", replica.gpid(), round->self,
+                          role == Role::kPrimary ? "P" : "S", round->text(replica));
         }
         (*visit)(i + 1);
       });
       return;
     }
-    for (auto gpid : round->missing) round->lines[gpid] = fmt::format("{}@{} : not found", gpid, round->self);
+    for (auto gpid : round->missing)
+      round->lines[gpid] = fmt::format("{}@{} : not found", gpid, round->self);
     std::string out =
-        fmt::format("{} processed, {} not found", round->lines.size() - round->missing.size(), round->missing.size());
+        fmt::format("{} processed, {} not found", round->lines.size() - round->missing.size(),
+                    round->missing.size());
     for (const auto& [gpid, line] : round->lines) out += "\n    " + line;
     round->replicas.clear();
     round->answer(std::move(out));
@@ -118,18 +124,23 @@ void AdminService::for_replicas(const rpc::RemoteCommands::Arguments& ids, PerRe
   });
 }
 
-void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCommands& commands, rpc::HttpRouter& http) {
+void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCommands& commands,
+                                     rpc::HttpRouter& http) {
   using Arguments = rpc::RemoteCommands::Arguments;
   using Answer = rpc::RemoteCommands::Answer;
-  dispatcher.on(TaskCode::kQueryDiskInfo, [this](rpc::Request r) { query_disk_info(std::move(r)); });
+  dispatcher.on(TaskCode::kQueryDiskInfo,
+                [this](rpc::Request r) { query_disk_info(std::move(r)); });
   dispatcher.on(TaskCode::kQueryAppInfo, [this](rpc::Request r) { query_app_info(std::move(r)); });
-  dispatcher.on(TaskCode::kQueryReplicaInfo, [this](rpc::Request r) { query_replica_info(std::move(r)); });
+  dispatcher.on(TaskCode::kQueryReplicaInfo,
+                [this](rpc::Request r) { query_replica_info(std::move(r)); });
 
-  commands.on("replica.query-progress", "Decrees of replicas", "[id...]", [this](const Arguments& a, Answer answer) {
-    for_replicas(a, progress_text, std::move(answer));
-  });
-  commands.on("replica.query-app-envs", "Table environments that replicas know", "[id...]",
-              [this](const Arguments& a, Answer answer) { for_replicas(a, envs_text, std::move(answer)); });
+  commands.on("replica.query-progress", "Decrees of replicas", "[id...]",
+              [this](const Arguments& a, Answer answer) {
+                for_replicas(a, progress_text, std::move(answer));
+              });
+  commands.on(
+      "replica.query-app-envs", "Table environments that replicas know", "[id...]",
+      [this](const Arguments& a, Answer answer) { for_replicas(a, envs_text, std::move(answer)); });
   commands.on("replica.trigger-checkpoint", "Makes what is applied durable", "[id...]",
               [this](const Arguments& a, Answer answer) {
                 for_replicas(
@@ -146,8 +157,9 @@ void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCom
             auto given = request.query.find("app_id");
             int32_t app = 0;
             bool good = given != request.query.end() &&
-                        std::from_chars(given->second.data(), given->second.data() + given->second.size(), app).ec ==
-                            std::errc();
+                        std::from_chars(given->second.data(),
+                                        given->second.data() + given->second.size(), app)
+                                .ec == std::errc();
             if (!good) {
               rpc::HttpResponse bad;
               bad.status = 400;
@@ -160,7 +172,8 @@ void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCom
               json::object out;
               for (const auto& replica : server_.replicas()) {
                 if (replica->gpid().app_id != app) continue;
-                out[std::to_string(replica->gpid().partition_index)] = json::object{{"data_version", "1"}};
+                out[std::to_string(replica->gpid().partition_index)] =
+                    json::object{{"data_version", "1"}};
               }
               rpc::HttpResponse response;
               response.body = json::serialize(out) + "\n";
@@ -190,7 +203,8 @@ void AdminService::query_disk_info(rpc::Request request) {
       disk.full_dir = dir.path + "/replica/reps";
       auto space = server_.files().space(dir.path);
       // admin-cli divides by the capacity: it is never 0 (spec 04 §4.4).
-      disk.disk_capacity_mb = space ? std::max<int64_t>(1, static_cast<int64_t>(space->capacity_bytes >> 20)) : 1;
+      disk.disk_capacity_mb =
+          space ? std::max<int64_t>(1, static_cast<int64_t>(space->capacity_bytes >> 20)) : 1;
       disk.disk_available_mb = space ? static_cast<int64_t>(space->available_bytes >> 20) : 0;
       round->response.total_capacity_mb += disk.disk_capacity_mb;
       round->response.total_available_mb += disk.disk_available_mb;

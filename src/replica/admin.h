@@ -1,6 +1,6 @@
 #pragma once
-// The operator's side of a replica server: remote commands, disk and replica queries, HTTP below /replica (spec 04 §4.4,
-// §6). Registered before the server listens.
+// The operator's side of a replica server: remote commands, disk and replica queries, HTTP below
+// /replica (spec 04 §4.4, §6). Registered before the server listens.
 
 #include "replica/server.h"
 #include "rpc/http.h"
@@ -12,13 +12,15 @@ class AdminService {
  public:
   explicit AdminService(ReplicaServer& server) : server_(server) {}
 
-  void register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCommands& commands, rpc::HttpRouter& http);
+  void register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCommands& commands,
+                         rpc::HttpRouter& http);
 
  private:
-  // Runs `text` for every open primary or secondary that `ids` names (all when empty), on its shard, and answers in the
-  // form that scripts parse (spec 07 §2.5).
+  // Runs `text` for every open primary or secondary that `ids` names (all when empty), on its
+  // shard, and answers in the form that scripts parse (spec 07 §2.5).
   using PerReplica = std::function<std::string(Replica&)>;
-  void for_replicas(const rpc::RemoteCommands::Arguments& ids, PerReplica text, rpc::RemoteCommands::Answer answer);
+  void for_replicas(const rpc::RemoteCommands::Arguments& ids, PerReplica text,
+                    rpc::RemoteCommands::Answer answer);
   void query_disk_info(rpc::Request request);
   void query_app_info(rpc::Request request);
   void query_replica_info(rpc::Request request);

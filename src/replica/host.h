@@ -1,6 +1,6 @@
 #pragma once
-// What one replica needs from the server around it: the ways out, the disks, the meta server's ear. A seam so that a
-// replica can be tested alone.
+// What one replica needs from the server around it: the ways out, the disks, the meta server's ear.
+// A seam so that a replica can be tested alone.
 
 #include <cstdint>
 #include <functional>
@@ -33,12 +33,13 @@ struct TableInfo {
 using OpenEngine = std::function<Result<std::unique_ptr<engine::Engine>>(engine::EngineOptions)>;
 
 struct ReplicaTuning {
-  size_t max_queued_bytes = 64u << 20;     // of writes waiting for the window; more are refused with ERR_BUSY
-  size_t max_batch_bytes = 1u << 20;       // of effects in one mutation
+  size_t max_queued_bytes =
+      64u << 20;  // of writes waiting for the window; more are refused with ERR_BUSY
+  size_t max_batch_bytes = 1u << 20;  // of effects in one mutation
   size_t max_batch_requests = 256;
-  size_t max_write_bytes = 1u << 20;       // [replication] max_allowed_write_size; 0: no bound
+  size_t max_write_bytes = 1u << 20;           // [replication] max_allowed_write_size; 0: no bound
   uint64_t flush_after_log_bytes = 64u << 20;  // then the store is flushed and the log trimmed
-  uint64_t keep_log_bytes = 64u << 20;     // kept for replicas that come back
+  uint64_t keep_log_bytes = 64u << 20;         // kept for replicas that come back
   uint8_t cluster_id = 0;
   Duration hand_over_wait = std::chrono::seconds(2);  // writes held while the primary role moves
   uint64_t learn_bytes_per_second = 200u << 20;       // checkpoint copies, per learner
@@ -65,7 +66,8 @@ class ReplicaHost {
   // Asks the meta server for a membership; `done` runs on the replica's shard.
   virtual void ask_meta(Replica& replica, const pacifica::AskMeta& ask,
                         Callback<Errc, pacifica::Membership> done) = 0;
-  // The role or ballot changed, or the replica broke. On the replica's shard; must not call back into it.
+  // The role or ballot changed, or the replica broke. On the replica's shard; must not call back
+  // into it.
   virtual void on_role_changed(Replica& replica, pacifica::Role before, pacifica::Role role) = 0;
   virtual void on_broken(Replica& replica, const Status& why) = 0;
 };

@@ -22,14 +22,16 @@ constexpr uint32_t kFileChunk = 1u << 20;
 constexpr Duration kRetry = std::chrono::milliseconds(100);
 constexpr Duration kCallTimeout = std::chrono::seconds(10);
 constexpr Duration kCheckpointTimeout = std::chrono::seconds(120);
-constexpr int kMaxFailures = 50;  // in a row; then the learner gives up and the meta server begins anew
+constexpr int kMaxFailures =
+    50;  // in a row; then the learner gives up and the meta server begins anew
 
 }  // namespace
 
-// ---- the learning side ---------------------------------------------------------------------------------------------
+// ---- the learning side
+// ---------------------------------------------------------------------------------------------
 //
-// What a co_await passes on by value (closures that own something, strings) has a name first: g++ 12 copies such a
-// temporary bit by bit into the frame and destroys it twice.
+// What a co_await passes on by value (closures that own something, strings) has a name first: g++
+// 12 copies such a temporary bit by bit into the frame and destroys it twice.
 
 struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   Replica& replica;  // outlives the flow's steps: each checks `stopped` first
@@ -50,7 +52,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
         primary(p),
         signature(s) {}
 
-  // Coroutines keep the flow alive; the replica is alive whenever !stopped, since it owns the Learner.
+  // Coroutines keep the flow alive; the replica is alive whenever !stopped, since it owns the
+  // Learner.
   static awaitable<void> run(std::shared_ptr<Flow> self) {
     int failures = 0;
     self->replica.metrics_.learn_count.add();
@@ -58,8 +61,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
       auto step = co_await ask(self);
       if (self->stopped) co_return;
       if (step && *step) {
-        MARKAB_INFO("{} has what {} streams from here on (decree {})", self->replica.gpid(), self->primary,
-                    self->replica.last_applied());
+        MARKAB_INFO("{} has what {} streams from here on (decree {})", self->replica.gpid(),
+                    self->primary, self->replica.last_applied());
         self->replica.metrics_.learn_successful_count.add();
         co_return;
       }
@@ -69,14 +72,15 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
       }
       ++failures;
       if (step.error().code() != Errc::kTryAgain) {
-        MARKAB_WARN("{}: learning from {} failed and is tried again: {}", self->replica.gpid(), self->primary,
-                    step.error());
+        MARKAB_WARN("{}: learning from {} failed and is tried again: {}", self->replica.gpid(),
+                    self->primary, step.error());
       }
       co_await io::sleep_for(self->shard, kRetry);
     }
     if (self->stopped) co_return;
     self->replica.metrics_.learn_failed_count.add();
-    MARKAB_ERROR("{}: gave up learning from {} after {} failures", self->replica.gpid(), self->primary, failures);
+    MARKAB_ERROR("{}: gave up learning from {} after {} failures", self->replica.gpid(),
+                 self->primary, failures);
   }
 
   // One round: asks the primary how to go on and does it. True: the stream has begun.
@@ -87,7 +91,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     rpc::CallOptions options;
     options.gpid = self->replica.gpid();
     options.timeout = kCheckpointTimeout;  // the primary may have to make a checkpoint first
-    auto answer = co_await rpc::call(self->network, self->primary, TaskCode::kLearn, options, bytes);
+    auto answer =
+        co_await rpc::call(self->network, self->primary, TaskCode::kLearn, options, bytes);
     if (self->stopped) co_return true;
     if (!answer.status.ok()) co_return answer.status;
     auto reply = decode_learn_reply(answer.result);
@@ -116,12 +121,14 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
       rpc::CallOptions options;
       options.gpid = self->replica.gpid();
       options.timeout = kCallTimeout;
-      auto answer = co_await rpc::call(self->network, self->primary, TaskCode::kFetchLog, options, bytes);
+      auto answer =
+          co_await rpc::call(self->network, self->primary, TaskCode::kFetchLog, options, bytes);
       if (self->stopped) co_return true;
       if (!answer.status.ok()) co_return answer.status;
       auto reply = decode_fetch_log_reply(answer.result);
       if (!reply) co_return reply.error();
-      if (reply->error != Errc::kOk) co_return Status(reply->error, "the primary's log could not be read");
+      if (reply->error != Errc::kOk)
+        co_return Status(reply->error, "the primary's log could not be read");
       if (reply->mutations.empty()) co_return false;
       for (const auto& m : reply->mutations) {
         if (m.decree <= self->replica.last_applied()) continue;
@@ -133,7 +140,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     }
   }
 
-  static awaitable<Status> install_mutation(std::shared_ptr<Flow> self, const pacifica::Mutation& m) {
+  static awaitable<Status> install_mutation(std::shared_ptr<Flow> self,
+                                            const pacifica::Mutation& m) {
     auto& replica = self->replica;
     if (m.decree != replica.last_applied() + 1) {
       co_return Status(Errc::kIncompleteData,
@@ -182,21 +190,23 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     if (!prepared.ok()) co_return prepared;
     uint64_t total = 0;
     for (const auto& file : plan.files) total += file.size;
-    MARKAB_INFO("{}: copies the checkpoint of decree {} from {}: {} files, {} bytes", self->replica.gpid(),
-                plan.decree, self->primary, plan.files.size(), total);
+    MARKAB_INFO("{}: copies the checkpoint of decree {} from {}: {} files, {} bytes",
+                self->replica.gpid(), plan.decree, self->primary, plan.files.size(), total);
     auto started = self->shard.now();
     uint64_t copied = 0;
     for (const auto& file : plan.files) {
       auto path = target + "/" + file.name;
-      auto status = co_await fetch_file(self, plan.checkpoint, file, std::move(path), started, copied);
+      auto status =
+          co_await fetch_file(self, plan.checkpoint, file, std::move(path), started, copied);
       if (self->stopped) co_return true;
       if (!status.ok()) co_return status;
     }
     co_return co_await install_store(self, target, plan.decree);
   }
 
-  static awaitable<Status> fetch_file(std::shared_ptr<Flow> self, uint64_t checkpoint, const LearnFile& file,
-                                      std::string path, Instant started, uint64_t& copied) {
+  static awaitable<Status> fetch_file(std::shared_ptr<Flow> self, uint64_t checkpoint,
+                                      const LearnFile& file, std::string path, Instant started,
+                                      uint64_t& copied) {
     auto& pool = self->host.runtime().blocking();
     auto& fs = self->host.files();
     uint32_t crc = 0;
@@ -206,15 +216,18 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
       rpc::CallOptions options;
       options.gpid = self->replica.gpid();
       options.timeout = kCallTimeout;
-      auto answer = co_await rpc::call(self->network, self->primary, TaskCode::kNfsCopy, options, bytes);
+      auto answer =
+          co_await rpc::call(self->network, self->primary, TaskCode::kNfsCopy, options, bytes);
       if (self->stopped) co_return Status();
       if (!answer.status.ok()) co_return answer.status;
       auto reply = decode_fetch_file_reply(answer.result);
       if (!reply) co_return reply.error();
-      if (reply->error != Errc::kOk) co_return Status(reply->error, fmt::format("reading {}", file.name));
+      if (reply->error != Errc::kOk)
+        co_return Status(reply->error, fmt::format("reading {}", file.name));
       auto chunk = reply->bytes;
       if (chunk.empty() && offset < file.size) {
-        co_return Status(Errc::kIncompleteData, fmt::format("{} ended at {} of {}", file.name, offset, file.size));
+        co_return Status(Errc::kIncompleteData,
+                         fmt::format("{} ended at {} of {}", file.name, offset, file.size));
       }
       crc = crc32c(chunk, crc);
       bool last = offset + chunk.size() >= file.size;
@@ -235,30 +248,34 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
       if (self->stopped) co_return Status();
     }
     if (crc != file.crc) {
-      co_return Status(Errc::kWrongChecksum, fmt::format("{} arrived damaged (crc {:08x}, expected {:08x})", file.name,
-                                                         crc, file.crc));
+      co_return Status(Errc::kWrongChecksum,
+                       fmt::format("{} arrived damaged (crc {:08x}, expected {:08x})", file.name,
+                                   crc, file.crc));
     }
     co_return Status();
   }
 
   // Sleeps until the bandwidth limit allows more.
   static awaitable<void> hold_rate(std::shared_ptr<Flow> self, Instant started, uint64_t copied) {
-    auto due = Duration(static_cast<int64_t>(static_cast<double>(copied) * 1e9 /
-                                             static_cast<double>(self->host.tuning().learn_bytes_per_second)));
+    auto due = Duration(
+        static_cast<int64_t>(static_cast<double>(copied) * 1e9 /
+                             static_cast<double>(self->host.tuning().learn_bytes_per_second)));
     auto spent = self->shard.now() - started;
     if (due > spent) co_await io::sleep_for(self->shard, due - spent);
   }
 
   static awaitable<Result<bool>> discard(std::shared_ptr<Flow> self) {
-    MARKAB_WARN("{}: holds decrees that its group does not know; its state is put aside and learned anew",
-                self->replica.gpid());
+    MARKAB_WARN(
+        "{}: holds decrees that its group does not know; its state is put aside and learned anew",
+        self->replica.gpid());
     std::string nothing;
     co_return co_await install_store(self, std::move(nothing), 0);
   }
 
-  // Replaces the store by the one in `source` (none: an empty one); the old one is kept beside it until the new one is
-  // open.
-  static awaitable<Result<bool>> install_store(std::shared_ptr<Flow> self, std::string source, Decree decree) {
+  // Replaces the store by the one in `source` (none: an empty one); the old one is kept beside it
+  // until the new one is open.
+  static awaitable<Result<bool>> install_store(std::shared_ptr<Flow> self, std::string source,
+                                               Decree decree) {
     auto& replica = self->replica;
     auto& pool = self->host.runtime().blocking();
     auto& fs = self->host.files();
@@ -279,7 +296,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     auto slot = std::make_shared<engine::EngineOptions>(std::move(options));
     auto exchange = [&fs, &host = self->host, old = std::move(old), live, aside, source,
                      slot]() mutable -> Result<std::unique_ptr<engine::Engine>> {
-      old.reset();  // closes it, unless a read on the pool still holds it: then the rename does not hurt that
+      old.reset();  // closes it, unless a read on the pool still holds it: then the rename does not
+                    // hurt that
       if (fs.exists(live)) {
         if (auto s = fs.rename(live, aside); !s.ok()) return s;
       }

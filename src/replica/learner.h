@@ -1,6 +1,7 @@
 #pragma once
-// Learning: how a replica that lacks mutations gets them (spec 04 §1.13). The Learner is one coroutine on the learning
-// side; the CheckpointShelf holds, on the primary, the checkpoints that learners copy.
+// Learning: how a replica that lacks mutations gets them (spec 04 §1.13). The Learner is one
+// coroutine on the learning side; the CheckpointShelf holds, on the primary, the checkpoints that
+// learners copy.
 
 #include <boost/asio/awaitable.hpp>
 #include <map>
@@ -30,7 +31,8 @@ class Learner {
   std::shared_ptr<Flow> flow_;
 };
 
-// Checkpoints made for learners, kept while somebody copies them and a while after. On the replica's shard.
+// Checkpoints made for learners, kept while somebody copies them and a while after. On the
+// replica's shard.
 class CheckpointShelf {
  public:
   CheckpointShelf(ReplicaHost& host, Gpid gpid, std::string dir);
@@ -43,7 +45,8 @@ class CheckpointShelf {
     Instant used;
   };
   using Made = Callback<Result<std::shared_ptr<Checkpoint>>>;
-  // The newest checkpoint at or above `at_least`, or a new one. Made on the blocking pool; concurrent askers share it.
+  // The newest checkpoint at or above `at_least`, or a new one. Made on the blocking pool;
+  // concurrent askers share it.
   void get(const std::shared_ptr<Replica>& replica, Decree at_least, Made done);
   // nullptr when it is gone: the learner asks again.
   std::shared_ptr<Checkpoint> find(uint64_t id, Instant now);

@@ -76,8 +76,10 @@ class Reader {
   // Ok when all was there and nothing is left.
   Status done(std::string_view what) const {
     if (ok_ && rest_.empty()) return {};
-    return {Errc::kInvalidData, fmt::format("a malformed {} message ({})", what,
-                                            ok_ ? fmt::format("{} bytes are left over", rest_.size()) : "it is cut short")};
+    return {
+        Errc::kInvalidData,
+        fmt::format("a malformed {} message ({})", what,
+                    ok_ ? fmt::format("{} bytes are left over", rest_.size()) : "it is cut short")};
   }
 
  private:

@@ -1,6 +1,7 @@
 #pragma once
-// The bytes of the messages between our own replicas (docs/formats.md, "Messages between replicas"). They travel as the
-// whole body of a native frame; nothing of Thrift is in them. Decoders never trust a length.
+// The bytes of the messages between our own replicas (docs/formats.md, "Messages between
+// replicas"). They travel as the whole body of a native frame; nothing of Thrift is in them.
+// Decoders never trust a length.
 
 #include <string>
 #include <string_view>
@@ -53,7 +54,7 @@ struct LearnReply {
   };
   Mode mode = Mode::kRefused;
   Errc error = Errc::kOk;
-  Decree decree = 0;      // kCheckpoint: its decree; otherwise the primary's commit point
+  Decree decree = 0;        // kCheckpoint: its decree; otherwise the primary's commit point
   uint64_t checkpoint = 0;  // names the checkpoint in FetchFile
   std::vector<LearnFile> files;
 };

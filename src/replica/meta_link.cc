@@ -18,11 +18,13 @@ struct MetaLink::Attempt {
   size_t tried = 0;
 };
 
-MetaLink::MetaLink(io::Shard& shard, rpc::Network& network, MetaLinkOptions options, MetricEntity& metrics)
+MetaLink::MetaLink(io::Shard& shard, rpc::Network& network, MetaLinkOptions options,
+                   MetricEntity& metrics)
     : shard_(shard),
       network_(network),
       options_(std::move(options)),
-      beacon_failed_count_(metrics.counter({"beacon_failed_count", "Beacons", "Beacons without a leader's answer"})) {
+      beacon_failed_count_(metrics.counter(
+          {"beacon_failed_count", "Beacons", "Beacons without a leader's answer"})) {
   MARKAB_ASSERT(!options_.metas.empty(), "a replica server without meta servers");
 }
 
@@ -83,16 +85,20 @@ void MetaLink::on_beacon_answer(Instant sent, const rpc::Reply& reply) {
     return;
   }
   if (!ack.allowed) {
-    MARKAB_WARN("the meta server {} does not admit this node; see [meta_server] replica_white_list", leader());
+    MARKAB_WARN("the meta server {} does not admit this node; see [meta_server] replica_white_list",
+                leader());
     return;
   }
   auto until = sent + options_.lease;
-  if (until.ns > lease_until_.load(std::memory_order_relaxed)) lease_until_.store(until.ns, std::memory_order_release);
+  if (until.ns > lease_until_.load(std::memory_order_relaxed))
+    lease_until_.store(until.ns, std::memory_order_release);
   auto left = until - shard_.now();
   lease_timer_ = shard_.after(std::max(left, Duration(0)), [this] {
     connected_ = false;
-    MARKAB_WARN("the lease ran out: no meta server answered for {} ms; reads and writes are refused until one does",
-                std::chrono::duration_cast<std::chrono::milliseconds>(options_.lease).count());
+    MARKAB_WARN(
+        "the lease ran out: no meta server answered for {} ms; reads and writes are refused until "
+        "one does",
+        std::chrono::duration_cast<std::chrono::milliseconds>(options_.lease).count());
     on_lost_();
   });
   if (!connected_) {
@@ -114,17 +120,19 @@ void MetaLink::attempt(std::shared_ptr<Attempt> a) {
   rpc::CallOptions call;
   call.timeout = a->timeout;
   auto target = leader();
-  network_.call(target, a->code, call, a->args, [this, alive = alive_, a, target](rpc::Reply reply) {
-    if (!*alive) return;
-    auto code = reply.status.code();
-    bool elsewhere = code == Errc::kNetworkFailure || code == Errc::kTimeout || code == Errc::kServiceNotActive;
-    if (elsewhere && ++a->tried < options_.metas.size()) {
-      if (target == leader()) current_ = (current_ + 1) % options_.metas.size();
-      attempt(a);
-      return;
-    }
-    a->done(std::move(reply));
-  });
+  network_.call(target, a->code, call, a->args,
+                [this, alive = alive_, a, target](rpc::Reply reply) {
+                  if (!*alive) return;
+                  auto code = reply.status.code();
+                  bool elsewhere = code == Errc::kNetworkFailure || code == Errc::kTimeout ||
+                                   code == Errc::kServiceNotActive;
+                  if (elsewhere && ++a->tried < options_.metas.size()) {
+                    if (target == leader()) current_ = (current_ + 1) % options_.metas.size();
+                    attempt(a);
+                    return;
+                  }
+                  a->done(std::move(reply));
+                });
 }
 
 }  // namespace markab::replica

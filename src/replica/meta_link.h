@@ -1,9 +1,9 @@
 #pragma once
-// A replica server's line to the meta servers: beacons that hold the lease, and calls that find the leader. Lives on
-// shard 0.
+// A replica server's line to the meta servers: beacons that hold the lease, and calls that find the
+// leader. Lives on shard 0.
 //
-// The lease counts from the send time of the last beacon that the leader acknowledged, on the monotonic clock (spec 04
-// §1.9); lease_valid() is read by every shard for every request.
+// The lease counts from the send time of the last beacon that the leader acknowledged, on the
+// monotonic clock (spec 04 §1.9); lease_valid() is read by every shard for every request.
 
 #include <atomic>
 #include <cstdint>
@@ -30,17 +30,20 @@ class MetaLink {
   MetaLink(io::Shard& shard, rpc::Network& network, MetaLinkOptions options, MetricEntity& metrics);
   ~MetaLink();
 
-  // Begins to send beacons. `on_connected` is called each time the lease is (re)gained; `on_lost` when it ran out.
+  // Begins to send beacons. `on_connected` is called each time the lease is (re)gained; `on_lost`
+  // when it ran out.
   void start(Task on_connected, Task on_lost);
   void stop();
 
   // Any thread.
-  bool lease_valid(Instant now) const { return now.ns < lease_until_.load(std::memory_order_acquire); }
+  bool lease_valid(Instant now) const {
+    return now.ns < lease_until_.load(std::memory_order_acquire);
+  }
   // Ends the lease now: this node is leaving.
   void give_up_lease() { lease_until_.store(0, std::memory_order_release); }
 
-  // Calls the leader: the meta server believed to lead first, then the others; ends with the first answer that is not
-  // "not me", or with the last failure. On shard 0.
+  // Calls the leader: the meta server believed to lead first, then the others; ends with the first
+  // answer that is not "not me", or with the last failure. On shard 0.
   void call(rpc::TaskCode code, std::string args, Duration timeout, Callback<rpc::Reply> done);
   HostPort leader() const { return options_.metas[current_]; }
 

@@ -17,7 +17,9 @@ struct ReplicaMetrics {
     Counter* requests = nullptr;
     Histogram* latency_ns = nullptr;
   };
-  const Operation& operation(rpc::TaskCode code) const { return operations_[static_cast<size_t>(code)]; }
+  const Operation& operation(rpc::TaskCode code) const {
+    return operations_[static_cast<size_t>(code)];
+  }
 
   std::shared_ptr<MetricEntity> entity;
   Counter& backup_requests;

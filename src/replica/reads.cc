@@ -15,34 +15,46 @@ namespace {
 // Executes the operation and leaves the encoded answer in `out`. kNeedsDisk: nothing is in `out`.
 class ReadExecution {
  public:
-  ReadExecution(ReplicaHost& host, Replica& replica, engine::Engine& engine, engine::ReadArena& arena,
-                const engine::ReadContext& context, std::string& out)
-      : host_(host), replica_(replica), engine_(engine), arena_(arena), context_(context), out_(out) {}
+  ReadExecution(ReplicaHost& host, Replica& replica, engine::Engine& engine,
+                engine::ReadArena& arena, const engine::ReadContext& context, std::string& out)
+      : host_(host),
+        replica_(replica),
+        engine_(engine),
+        arena_(arena),
+        context_(context),
+        out_(out) {}
 
   // kInvalidData when the arguments do not parse, kHandlerNotFound for a code that is no read.
   Errc run(TaskCode code, std::string_view args, ReadOutcome& outcome) {
     switch (code) {
       case TaskCode::kGet:
-        return one<wire::blob, wire::read_response>(
-            args, outcome, [this](auto& q, auto& r) { return engine_.get(q, context_, arena_, r); });
+        return one<wire::blob, wire::read_response>(args, outcome, [this](auto& q, auto& r) {
+          return engine_.get(q, context_, arena_, r);
+        });
       case TaskCode::kTtl:
-        return one<wire::blob, wire::ttl_response>(
-            args, outcome, [this](auto& q, auto& r) { return engine_.ttl(q, context_, arena_, r); });
+        return one<wire::blob, wire::ttl_response>(args, outcome, [this](auto& q, auto& r) {
+          return engine_.ttl(q, context_, arena_, r);
+        });
       case TaskCode::kMultiGet:
         return one<wire::multi_get_request, wire::multi_get_response>(
-            args, outcome, [this](auto& q, auto& r) { return engine_.multi_get(q, context_, arena_, r); });
+            args, outcome,
+            [this](auto& q, auto& r) { return engine_.multi_get(q, context_, arena_, r); });
       case TaskCode::kBatchGet:
         return one<wire::batch_get_request, wire::batch_get_response>(
-            args, outcome, [this](auto& q, auto& r) { return engine_.batch_get(q, context_, arena_, r); });
+            args, outcome,
+            [this](auto& q, auto& r) { return engine_.batch_get(q, context_, arena_, r); });
       case TaskCode::kSortkeyCount:
-        return one<wire::blob, wire::count_response>(
-            args, outcome, [this](auto& q, auto& r) { return engine_.sortkey_count(q, context_, arena_, r); });
+        return one<wire::blob, wire::count_response>(args, outcome, [this](auto& q, auto& r) {
+          return engine_.sortkey_count(q, context_, arena_, r);
+        });
       case TaskCode::kGetScanner:
         return one<wire::get_scanner_request, wire::scan_response>(
-            args, outcome, [this](auto& q, auto& r) { return engine_.get_scanner(q, context_, arena_, r); });
+            args, outcome,
+            [this](auto& q, auto& r) { return engine_.get_scanner(q, context_, arena_, r); });
       case TaskCode::kScan:
         return one<wire::scan_request, wire::scan_response>(
-            args, outcome, [this](auto& q, auto& r) { return engine_.scan(q, context_, arena_, r); });
+            args, outcome,
+            [this](auto& q, auto& r) { return engine_.scan(q, context_, arena_, r); });
       default:
         return Errc::kHandlerNotFound;
     }
@@ -85,12 +97,15 @@ Errc check(ReplicaHost& host, const Replica& replica, const rpc::Request& reques
       return Errc::kParentPartitionMisused;
     }
   }
-  if (request.header.is_backup_request) return replica.serves_backup_reads() ? Errc::kOk : Errc::kInvalidState;
-  // The lease is looked at when the read is executed, so that a process that slept never serves what is stale (04 §1.9).
+  if (request.header.is_backup_request)
+    return replica.serves_backup_reads() ? Errc::kOk : Errc::kInvalidState;
+  // The lease is looked at when the read is executed, so that a process that slept never serves
+  // what is stale (04 §1.9).
   return replica.serves_reads() && host.lease_valid(now) ? Errc::kOk : Errc::kInvalidState;
 }
 
-void finish(Replica& replica, rpc::Request& request, Errc error, const std::string& bytes, Instant now) {
+void finish(Replica& replica, rpc::Request& request, Errc error, const std::string& bytes,
+            Instant now) {
   const auto& operation = replica.metrics().operation(request.header.code);
   if (operation.requests != nullptr) {
     operation.requests->add();
@@ -127,7 +142,8 @@ void serve_from_disk(ReplicaHost& host, const std::shared_ptr<Replica>& replica,
         ReadOutcome outcome = ReadOutcome::kDone;
         ReadExecution execution(host, *replica, *job->engine, job->arena, context, job->bytes);
         job->error = execution.run(job->request.header.code, job->request.args, outcome);
-        MARKAB_ASSERT(outcome == ReadOutcome::kDone, "a read that may block says that it needs the disk");
+        MARKAB_ASSERT(outcome == ReadOutcome::kDone,
+                      "a read that may block says that it needs the disk");
       },
       [replica, job, &here] {
         job->engine.reset();
@@ -137,7 +153,8 @@ void serve_from_disk(ReplicaHost& host, const std::shared_ptr<Replica>& replica,
 
 }  // namespace
 
-void serve_read(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard& here, rpc::Request request) {
+void serve_read(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard& here,
+                rpc::Request request) {
   auto now = here.now();
   auto error = check(host, *replica, request, now);
   auto* engine = replica->engine();
@@ -145,7 +162,8 @@ void serve_read(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::
   if (request.header.code == TaskCode::kClearScanner) {
     int64_t id = 0;
     if (error == Errc::kOk && rpc::decode_args(request.args, id).ok()) engine->clear_scanner(id);
-    // Over THFT nothing is ever answered to it (01 §5.2 rule 5); a native client waits for an empty success.
+    // Over THFT nothing is ever answered to it (01 §5.2 rule 5); a native client waits for an empty
+    // success.
     if (!request.is_thft()) request.reply({});
     return;
   }

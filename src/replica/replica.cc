@@ -30,7 +30,9 @@ Replica::Replica(ReplicaHost& host, OpenOptions options)
       shard_(host.runtime().shard(options_.shard)),
       metrics_(host.metrics(), options_.gpid) {}
 
-Replica::~Replica() { MARKAB_ASSERT(closed_ || core_ == nullptr, "a replica is dropped without close()", gpid()); }
+Replica::~Replica() {
+  MARKAB_ASSERT(closed_ || core_ == nullptr, "a replica is dropped without close()", gpid());
+}
 
 void Replica::open(ReplicaHost& host, OpenOptions options, Opened done) {
   auto replica = std::shared_ptr<Replica>(new Replica(host, std::move(options)));
@@ -40,7 +42,8 @@ void Replica::open(ReplicaHost& host, OpenOptions options, Opened done) {
       replica->shard_, [replica, recovery, status] { *status = recover(*replica, *recovery); },
       [replica, recovery, status, done = std::move(done)] {
         if (!status->ok()) {
-          done(status->with_context(fmt::format("opening {} in {}", replica->gpid(), replica->dir())));
+          done(status->with_context(
+              fmt::format("opening {} in {}", replica->gpid(), replica->dir())));
           return;
         }
         replica->start(std::move(*recovery));
@@ -48,8 +51,8 @@ void Replica::open(ReplicaHost& host, OpenOptions options, Opened done) {
       });
 }
 
-// Store first, then the log above it. What the log knows to be committed is applied while it streams by, so that only
-// the window of uncommitted mutations is ever in memory.
+// Store first, then the log above it. What the log knows to be committed is applied while it
+// streams by, so that only the window of uncommitted mutations is ever in memory.
 Status Replica::recover(Replica& replica, Recovery& recovery) {
   auto& options = replica.options_;
   auto& files = replica.host_.files();
@@ -96,7 +99,8 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
     replica.last_timestamp_us_ = std::max(replica.last_timestamp_us_, record.timestamp_us);
   };
   wal::ReplaySummary summary;
-  auto log = wal::Log::open(*options.disk, replica.shard_, options.dir + "/plog", applied, visit, summary);
+  auto log =
+      wal::Log::open(*options.disk, replica.shard_, options.dir + "/plog", applied, visit, summary);
   if (!log) return log.error();
   if (!failure.ok()) return failure.with_context("applying the log");
   replica.log_ = std::move(*log);
@@ -104,19 +108,21 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
   recovery.ballot = std::max(recovery.ballot, summary.ballot);
   recovery.trusted = options.trust_log;
   if (!summary.damage.ok()) {
-    MARKAB_ERROR("{}: the log is damaged and this replica will learn anew: {}", options.gpid, summary.damage);
+    MARKAB_ERROR("{}: the log is damaged and this replica will learn anew: {}", options.gpid,
+                 summary.damage);
     recovery.trusted = false;
   }
   if (summary.began_anew) {
-    MARKAB_ERROR("{}: the store has decree {} and the log ends before it; this replica will learn anew", options.gpid,
-                 applied);
+    MARKAB_ERROR(
+        "{}: the store has decree {} and the log ends before it; this replica will learn anew",
+        options.gpid, applied);
     recovery.trusted = false;
   }
   Decree next = applied;
   for (auto& [decree, mutation] : pending) {
     if (decree != next + 1) {
-      MARKAB_ERROR("{}: the log has no decree {} although it has {}; this replica will learn anew", options.gpid,
-                   next + 1, decree);
+      MARKAB_ERROR("{}: the log has no decree {} although it has {}; this replica will learn anew",
+                   options.gpid, next + 1, decree);
       recovery.trusted = false;
       break;
     }
@@ -132,8 +138,10 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
   }
   replica.applied_ = applied;
   replica.resolver_ = std::make_unique<engine::Resolver>(engine);
-  MARKAB_INFO("{} opened: ballot {}, applied {}, prepared {}, replayed {} records ({} bytes, {} cut)", options.gpid,
-              recovery.ballot, applied, next, summary.records, summary.bytes, summary.cut_bytes);
+  MARKAB_INFO(
+      "{} opened: ballot {}, applied {}, prepared {}, replayed {} records ({} bytes, {} cut)",
+      options.gpid, recovery.ballot, applied, next, summary.records, summary.bytes,
+      summary.cut_bytes);
   return {};
 }
 
@@ -170,10 +178,12 @@ void Replica::set_engine(std::shared_ptr<engine::Engine> engine) {
 }
 
 Status Replica::save_table_info() {
-  return host_.files().write_atomic(options_.dir + "/.app-info", table_info_to_json(options_.gpid, options_.table));
+  return host_.files().write_atomic(options_.dir + "/.app-info",
+                                    table_info_to_json(options_.gpid, options_.table));
 }
 
-// ---- what the server tells -----------------------------------------------------------------------------------------
+// ---- what the server tells
+// -----------------------------------------------------------------------------------------
 
 void Replica::on_membership(const pacifica::Membership& membership) {
   if (closed_) return;
@@ -199,7 +209,8 @@ void Replica::on_table_info(const TableInfo& table) {
       shard_,
       [self, text] {
         auto s = self->host_.files().write_atomic(self->dir() + "/.app-info", text);
-        if (!s.ok()) MARKAB_WARN("{}: the table's description could not be saved: {}", self->gpid(), s);
+        if (!s.ok())
+          MARKAB_WARN("{}: the table's description could not be saved: {}", self->gpid(), s);
       },
       [self] {});
 }
@@ -230,7 +241,8 @@ void Replica::step_down(Callback<Errc, Decree> done) {
   perform();
   finish_step_down();
   hand_over_timer_ = shard_.after(host_.tuning().hand_over_wait, [this] {
-    if (step_down_done_) std::exchange(step_down_done_, nullptr)(Errc::kTimeout, core_->last_committed());
+    if (step_down_done_)
+      std::exchange(step_down_done_, nullptr)(Errc::kTimeout, core_->last_committed());
     refuse_queue(Errc::kInvalidState);
   });
 }
@@ -256,7 +268,8 @@ void Replica::close(Task done) {
     inbox_.clear();
   }
   refuse_queue(Errc::kObjectNotFound);
-  if (step_down_done_) std::exchange(step_down_done_, nullptr)(Errc::kInvalidState, core_->last_committed());
+  if (step_down_done_)
+    std::exchange(step_down_done_, nullptr)(Errc::kInvalidState, core_->last_committed());
   in_flight_.clear();  // their outcome is unknown: silence
   for (auto& [token, request] : prepares_) {
     std::string bytes;
@@ -264,10 +277,12 @@ void Replica::close(Task done) {
     request.reply(bytes);
   }
   prepares_.clear();
-  log_->set_on_durable(nullptr);  // a reader on the pool may keep the log for longer than this replica lives
+  log_->set_on_durable(
+      nullptr);  // a reader on the pool may keep the log for longer than this replica lives
   auto self = shared_from_this();
   host_.runtime().blocking().run(
-      shard_, [log = std::move(log_)]() mutable { log.reset(); }, [self, done = std::move(done)] { done(); });
+      shard_, [log = std::move(log_)]() mutable { log.reset(); },
+      [self, done = std::move(done)] { done(); });
 }
 
 void Replica::abandon() {
@@ -285,7 +300,8 @@ void Replica::fail(const Status& why) {
   host_.on_broken(*this, why);
 }
 
-// ---- actions of the core -------------------------------------------------------------------------------------------
+// ---- actions of the core
+// -------------------------------------------------------------------------------------------
 
 void Replica::perform() {
   if (performing_ || closed_) return;  // the outer loop takes what an action adds
@@ -334,7 +350,8 @@ void Replica::act(pacifica::SendPrepare& action) {
             [weak = weak_from_this(), to = action.to, token = action.token](rpc::Reply reply) {
               auto self = weak.lock();
               if (!self || self->closed_) return;
-              auto ack = reply.status.ok() ? decode_prepare_ack(reply.result) : Result<pacifica::PrepareAck>(reply.status);
+              auto ack = reply.status.ok() ? decode_prepare_ack(reply.result)
+                                           : Result<pacifica::PrepareAck>(reply.status);
               if (ack) {
                 if (ack->error != Errc::kOk) self->metrics_.prepare_failed_requests.add();
                 self->core_->on_prepare_ack(to, token, *ack, self->now(), self->actions_);
@@ -365,25 +382,27 @@ void Replica::act(pacifica::Commit& action) {
 }
 
 void Replica::act(pacifica::Abandon& action) {
-  // Prepared under a reign that ended: whether they will be committed is the next primary's doing, so the clients hear
-  // nothing and see a time-out (spec 04 §4.2).
+  // Prepared under a reign that ended: whether they will be committed is the next primary's doing,
+  // so the clients hear nothing and see a time-out (spec 04 §4.2).
   std::erase_if(in_flight_, [&](const InFlight& f) { return f.decree >= action.from; });
   resolver_->clear();
 }
 
 void Replica::act(pacifica::AskMeta& action) {
-  host_.ask_meta(*this, action, [weak = weak_from_this()](Errc error, pacifica::Membership current) {
-    auto self = weak.lock();
-    if (!self || self->closed_) return;
-    self->core_->on_meta_answer(error, current, self->now(), self->actions_);
-    self->perform();
-    self->propose_waiting();
-  });
+  host_.ask_meta(*this, action,
+                 [weak = weak_from_this()](Errc error, pacifica::Membership current) {
+                   auto self = weak.lock();
+                   if (!self || self->closed_) return;
+                   self->core_->on_meta_answer(error, current, self->now(), self->actions_);
+                   self->perform();
+                   self->propose_waiting();
+                 });
 }
 
 void Replica::act(pacifica::RoleChanged& action) {
-  MARKAB_INFO("{} is {} at ballot {} (prepared {}, committed {}, applied {})", gpid(), role_name(action.role),
-              action.ballot, core_->last_prepared(), core_->last_committed(), applied_);
+  MARKAB_INFO("{} is {} at ballot {} (prepared {}, committed {}, applied {})", gpid(),
+              role_name(action.role), action.ballot, core_->last_prepared(),
+              core_->last_committed(), applied_);
   hand_over_timer_.cancel();
   handing_over_ = false;
   host_.on_role_changed(*this, static_cast<Role>(metrics_.role.value()), action.role);
@@ -396,7 +415,8 @@ void Replica::act(pacifica::RoleChanged& action) {
   } else {
     invitations_.clear();
     refuse_queue(Errc::kInvalidState);
-    if (step_down_done_) std::exchange(step_down_done_, nullptr)(Errc::kOk, core_->last_committed());
+    if (step_down_done_)
+      std::exchange(step_down_done_, nullptr)(Errc::kOk, core_->last_committed());
   }
   if (action.role != Role::kLearner) learner_.reset();
 }
@@ -416,7 +436,8 @@ void Replica::apply_committed() {
     const auto& mutation = to_apply_.front();
     auto status = engine_->apply(mutation.decree, *mutation.payload);
     if (status.code() == Errc::kBusy) {
-      // RocksDB asks writers to wait. The shard does not block; everything in front of the store keeps its bound.
+      // RocksDB asks writers to wait. The shard does not block; everything in front of the store
+      // keeps its bound.
       apply_retry_ = shard_.after(kApplyRetry, [this] {
         apply_retry_.cancel();
         apply_committed();
@@ -441,8 +462,9 @@ void Replica::apply_committed() {
 void Replica::update_gates() {
   auto role = core_->role();
   bool in_service = !broken_ && !closed_;
-  serves_reads_.store(in_service && !handing_over_ && core_->reads_allowed() && applied_ >= read_gate_,
-                      std::memory_order_release);
+  serves_reads_.store(
+      in_service && !handing_over_ && core_->reads_allowed() && applied_ >= read_gate_,
+      std::memory_order_release);
   serves_backup_reads_.store(in_service && (role == Role::kPrimary || role == Role::kSecondary),
                              std::memory_order_release);
 }
@@ -460,8 +482,8 @@ void Replica::tick() {
   schedule_tick();
 }
 
-// Once a second: idle scan contexts go; when the log has grown, the store is flushed on the pool and the log behind it
-// trimmed.
+// Once a second: idle scan contexts go; when the log has grown, the store is flushed on the pool
+// and the log behind it trimmed.
 void Replica::maintain() {
   maintenance_timer_ = shard_.after(kMaintenance, [this] { maintain(); });
   if (!engine_) return;
@@ -485,11 +507,13 @@ void Replica::flush_store() {
           self->fail(status->with_context("flushing the store"));
           return;
         }
-        if (self->log_->bytes() > self->host_.tuning().keep_log_bytes) self->log_->trim(self->last_durable());
+        if (self->log_->bytes() > self->host_.tuning().keep_log_bytes)
+          self->log_->trim(self->last_durable());
       });
 }
 
-// ---- prepares from a primary ---------------------------------------------------------------------------------------
+// ---- prepares from a primary
+// ---------------------------------------------------------------------------------------
 
 void Replica::on_prepare(rpc::Request request) {
   if (closed_) {

@@ -1,9 +1,10 @@
 #pragma once
-// One replica of one partition: drives the pure protocol core with the log, the store and the network.
+// One replica of one partition: drives the pure protocol core with the log, the store and the
+// network.
 //
-// Belongs to one shard; its members are called there unless they say otherwise. Other shards see it through reads
-// (reads.h), which use only the atomics and the engine here, and through enqueue_write(). Held by shared_ptr; close()
-// before letting go.
+// Belongs to one shard; its members are called there unless they say otherwise. Other shards see it
+// through reads (reads.h), which use only the atomics and the engine here, and through
+// enqueue_write(). Held by shared_ptr; close() before letting go.
 
 #include <atomic>
 #include <deque>
@@ -33,27 +34,30 @@ class Replica : public std::enable_shared_from_this<Replica> {
   struct OpenOptions {
     Gpid gpid;
     TableInfo table;
-    std::string dir;       // <data dir>/replica/reps/<app>.<index>.pegasus
+    std::string dir;  // <data dir>/replica/reps/<app>.<index>.pegasus
     wal::Disk* disk = nullptr;
     std::string disk_tag;
     int shard = 0;
-    // False after an unclean reboot with a log that is not synced on acknowledgement (spec 04 §2.2).
+    // False after an unclean reboot with a log that is not synced on acknowledgement (spec 04
+    // §2.2).
     bool trust_log = true;
   };
   using Opened = Callback<Result<std::shared_ptr<Replica>>>;
 
-  // Opens the store, replays the log, and tells `done` on the replica's shard. The work runs on the blocking pool. Any
-  // thread. Errors name the file.
+  // Opens the store, replays the log, and tells `done` on the replica's shard. The work runs on the
+  // blocking pool. Any thread. Errors name the file.
   static void open(ReplicaHost& host, OpenOptions options, Opened done);
   ~Replica();
 
-  // --- any thread --------------------------------------------------------------------------------------------------
+  // --- any thread
+  // --------------------------------------------------------------------------------------------------
   const Gpid& gpid() const { return options_.gpid; }
   int shard_index() const { return options_.shard; }
   io::Shard& shard() const { return shard_; }
   const std::string& dir() const { return options_.dir; }
   const std::string& disk_tag() const { return options_.disk_tag; }
-  // For a read that ends within the current task of any shard; nullptr while a learned store is being put in place.
+  // For a read that ends within the current task of any shard; nullptr while a learned store is
+  // being put in place.
   engine::Engine* engine() const { return engine_now_.load(std::memory_order_acquire); }
   // For work on the blocking pool: holds the store open.
   std::shared_ptr<engine::Engine> hold_engine() const {
@@ -75,25 +79,29 @@ class Replica : public std::enable_shared_from_this<Replica> {
   // Takes a client write; it will be answered, now or after it is committed.
   void enqueue_write(rpc::Request request);
 
-  // --- the replica's shard -----------------------------------------------------------------------------------------
+  // --- the replica's shard
+  // -----------------------------------------------------------------------------------------
   void on_membership(const pacifica::Membership& membership);
   void on_table_info(const TableInfo& table);
   void on_node_dead(HostPort node);
   void remove_secondary(HostPort node);
   // As primary: invites `node` to learn.
   void invite_learner(HostPort node);
-  // As the invited: becomes a learner of `message.membership.primary`. The status goes back to the primary.
+  // As the invited: becomes a learner of `message.membership.primary`. The status goes back to the
+  // primary.
   Errc on_add_learner(const AddLearner& message);
   void on_prepare(rpc::Request request);
   void on_learn(rpc::Request request);
   void on_fetch_log(rpc::Request request);
   void on_fetch_file(rpc::Request request);
-  // Hands the primary role over: refuses new proposals, finishes what is in flight, then tells `done` the commit point.
+  // Hands the primary role over: refuses new proposals, finishes what is in flight, then tells
+  // `done` the commit point.
   void step_down(Callback<Errc, Decree> done);
-  // Out of service: queued writes are refused, timers and learning end, the log is closed. Then `done`, on the shard.
-  // The store is closed when the last owner lets go.
+  // Out of service: queued writes are refused, timers and learning end, the log is closed. Then
+  // `done`, on the shard. The store is closed when the last owner lets go.
   void close(Task done);
-  // The process is gone (simulator): lets go of everything without a word. Nothing of the replica runs afterwards.
+  // The process is gone (simulator): lets go of everything without a word. Nothing of the replica
+  // runs afterwards.
   void abandon();
 
   pacifica::Role role() const { return core_->role(); }
@@ -168,7 +176,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   OpenOptions options_;
   io::Shard& shard_;
   ReplicaMetrics metrics_;
-  mutable std::mutex engine_mutex_;  // guards engine_ and options_.table against readers on other threads
+  mutable std::mutex
+      engine_mutex_;  // guards engine_ and options_.table against readers on other threads
   std::shared_ptr<engine::Engine> engine_;
   std::atomic<engine::Engine*> engine_now_{nullptr};
   std::shared_ptr<wal::Log> log_;  // shared with reads for learners on the pool
@@ -197,7 +206,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   std::deque<pacifica::Mutation> to_apply_;
   Decree applied_ = 0;
   uint64_t learned_records_ = 0;  // appended to the log by a learner, not by the core
-  Decree read_gate_ = 0;  // applied must reach it before reads are served
+  Decree read_gate_ = 0;          // applied must reach it before reads are served
   io::TimerHandle apply_retry_;
   io::TimerHandle tick_timer_;
   io::TimerHandle maintenance_timer_;

@@ -1,4 +1,5 @@
-// Learning as seen by a replica: as primary, inviting and feeding learners; as learner, taking the invitation.
+// Learning as seen by a replica: as primary, inviting and feeding learners; as learner, taking the
+// invitation.
 
 #include <algorithm>
 
@@ -27,7 +28,8 @@ std::string encoded(const auto& message) {
 
 }  // namespace
 
-// ---- primary -------------------------------------------------------------------------------------------------------
+// ---- primary
+// -------------------------------------------------------------------------------------------------------
 
 void Replica::invite_learner(HostPort node) {
   if (closed_ || core_->role() != Role::kPrimary || node == host_.self()) return;
@@ -36,8 +38,10 @@ void Replica::invite_learner(HostPort node) {
   for (const auto& peer : core_->peers()) {
     if (peer.node == node) return;  // it is learning already
   }
-  if (next_signature_ >> 32 != static_cast<uint64_t>(m.ballot)) next_signature_ = static_cast<uint64_t>(m.ballot) << 32;
-  auto signature = ++next_signature_;  // spec 04 §1.1, learn signature: rises, restarts with each ballot
+  if (next_signature_ >> 32 != static_cast<uint64_t>(m.ballot))
+    next_signature_ = static_cast<uint64_t>(m.ballot) << 32;
+  auto signature =
+      ++next_signature_;  // spec 04 §1.1, learn signature: rises, restarts with each ballot
   invitations_[node] = signature;
   AddLearner invitation{m, signature, options_.table.app_name, options_.table.partition_count, {}};
   for (const auto& [key, value] : options_.table.envs) invitation.envs.emplace_back(key, value);
@@ -52,12 +56,15 @@ void Replica::invite_learner(HostPort node) {
               if (!self || self->closed_ || reply.status.ok()) return;
               auto found = self->invitations_.find(node);
               if (found == self->invitations_.end() || found->second != signature) return;
-              MARKAB_WARN("{}: {} did not take the invitation to learn: {}", self->gpid(), node, reply.status);
+              MARKAB_WARN("{}: {} did not take the invitation to learn: {}", self->gpid(), node,
+                          reply.status);
               self->invitations_.erase(found);
             });
 }
 
-void Replica::answer_learn(rpc::Request& request, const LearnReply& reply) { request.reply(encoded(reply)); }
+void Replica::answer_learn(rpc::Request& request, const LearnReply& reply) {
+  request.reply(encoded(reply));
+}
 
 void Replica::on_learn(rpc::Request request) {
   auto message = decode_learn_request(request.args);
@@ -80,9 +87,11 @@ void Replica::on_learn(rpc::Request request) {
     answer_learn(request, reply);
     return;
   }
-  if (message->position > core_->last_committed()) return refuse(Errc::kTryAgain);  // our own commit point lags
+  if (message->position > core_->last_committed())
+    return refuse(Errc::kTryAgain);  // our own commit point lags
   if (message->position + 1 >= core_->first_cached()) {
-    auto error = core_->add_learner(message->learner, message->signature, message->position, now(), actions_);
+    auto error = core_->add_learner(message->learner, message->signature, message->position, now(),
+                                    actions_);
     if (error == Errc::kOk) {
       reply.mode = LearnReply::Mode::kStream;
       answer_learn(request, reply);
@@ -98,22 +107,23 @@ void Replica::on_learn(rpc::Request request) {
     return;
   }
   auto held = std::make_shared<rpc::Request>(std::move(request));
-  shelf_->get(shared_from_this(), std::max(log_->trimmed(), message->position),
-              [weak = weak_from_this(), held](Result<std::shared_ptr<CheckpointShelf::Checkpoint>> made) {
-                auto self = weak.lock();
-                if (!self) return;
-                LearnReply reply;
-                if (!made) {
-                  MARKAB_ERROR("{}: no checkpoint for a learner: {}", self->gpid(), made.error());
-                  reply.error = Errc::kGetLearnStateFailed;
-                } else {
-                  reply.mode = LearnReply::Mode::kCheckpoint;
-                  reply.decree = (*made)->decree;
-                  reply.checkpoint = (*made)->id;
-                  reply.files = (*made)->files;
-                }
-                self->answer_learn(*held, reply);
-              });
+  shelf_->get(
+      shared_from_this(), std::max(log_->trimmed(), message->position),
+      [weak = weak_from_this(), held](Result<std::shared_ptr<CheckpointShelf::Checkpoint>> made) {
+        auto self = weak.lock();
+        if (!self) return;
+        LearnReply reply;
+        if (!made) {
+          MARKAB_ERROR("{}: no checkpoint for a learner: {}", self->gpid(), made.error());
+          reply.error = Errc::kGetLearnStateFailed;
+        } else {
+          reply.mode = LearnReply::Mode::kCheckpoint;
+          reply.decree = (*made)->decree;
+          reply.checkpoint = (*made)->id;
+          reply.files = (*made)->files;
+        }
+        self->answer_learn(*held, reply);
+      });
 }
 
 void Replica::on_fetch_log(rpc::Request request) {
@@ -132,7 +142,8 @@ void Replica::on_fetch_log(rpc::Request request) {
   auto bytes = std::make_shared<std::string>();
   host_.runtime().blocking().run(
       shard_,
-      [self, log = log_, from = message->from, max = std::min(message->max_bytes, kMaxChunk), committed, bytes] {
+      [self, log = log_, from = message->from, max = std::min(message->max_bytes, kMaxChunk),
+       committed, bytes] {
         FetchLogReply reply;
         reply.committed = committed;
         auto read = log->read(from, max);
@@ -171,7 +182,9 @@ void Replica::on_fetch_file(rpc::Request request) {
         FetchFileReply reply;
         std::string content;
         auto file = files.open_read(checkpoint->dir + "/" + message.name);
-        auto status = file ? (*file)->read(message.offset, std::min(message.size, kMaxChunk), content) : file.error();
+        auto status =
+            file ? (*file)->read(message.offset, std::min(message.size, kMaxChunk), content)
+                 : file.error();
         if (!status.ok()) {
           MARKAB_WARN("reading a checkpoint for a learner: {}", status);
           reply.error = status.code();
@@ -182,7 +195,8 @@ void Replica::on_fetch_file(rpc::Request request) {
       [held, bytes] { held->reply(*bytes); });
 }
 
-// ---- learner -------------------------------------------------------------------------------------------------------
+// ---- learner
+// -------------------------------------------------------------------------------------------------------
 
 Errc Replica::on_add_learner(const AddLearner& message) {
   if (closed_ || broken_) return Errc::kInvalidState;
@@ -194,7 +208,8 @@ Errc Replica::on_add_learner(const AddLearner& message) {
   return Errc::kOk;
 }
 
-// ---- the shelf -----------------------------------------------------------------------------------------------------
+// ---- the shelf
+// -----------------------------------------------------------------------------------------------------
 
 CheckpointShelf::CheckpointShelf(ReplicaHost& host, Gpid gpid, std::string dir)
     : host_(host), gpid_(gpid), dir_(std::move(dir)) {}
@@ -208,7 +223,8 @@ void CheckpointShelf::get(const std::shared_ptr<Replica>& replica, Decree at_lea
   }
   waiting_.push_back(std::move(done));
   if (waiting_.size() > 1) return;
-  auto made = std::make_shared<Result<std::shared_ptr<Checkpoint>>>(Status(Errc::kCheckpointFailed));
+  auto made =
+      std::make_shared<Result<std::shared_ptr<Checkpoint>>>(Status(Errc::kCheckpointFailed));
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->id = next_id_++;
   checkpoint->used = now;
@@ -238,7 +254,8 @@ void CheckpointShelf::get(const std::shared_ptr<Replica>& replica, Decree at_lea
             std::string chunk;
             for (uint64_t at = 0; at < described.size; at += chunk.size()) {
               if (auto s = (*file)->read(at, 1u << 20, chunk); !s.ok()) return s;
-              if (chunk.empty()) return Status(Errc::kIncompleteData, fmt::format("{} became shorter", name));
+              if (chunk.empty())
+                return Status(Errc::kIncompleteData, fmt::format("{} became shorter", name));
               described.crc = crc32c(chunk, described.crc);
             }
             checkpoint->files.push_back(std::move(described));
@@ -274,7 +291,8 @@ void CheckpointShelf::expire(Instant now) {
   host_.runtime().blocking().run(
       host_.runtime().shard(0),
       [&files, dir] {
-        if (auto s = files.remove_all(dir); !s.ok()) MARKAB_WARN("a learner's checkpoint stays behind: {}", s);
+        if (auto s = files.remove_all(dir); !s.ok())
+          MARKAB_WARN("a learner's checkpoint stays behind: {}", s);
       },
       [] {});
 }

@@ -44,7 +44,8 @@ void Replica::pump() {
   if (!closed_) propose_waiting();
 }
 
-// The checks of spec 04 §4.2 that need the replica, in their order; the body is decoded before anything is logged.
+// The checks of spec 04 §4.2 that need the replica, in their order; the body is decoded before
+// anything is logged.
 Errc Replica::admit(rpc::Request& request, PendingWrite& out) {
   const auto& tuning = host_.tuning();
   if (tuning.max_write_bytes > 0 && request.args.size() > tuning.max_write_bytes &&
@@ -102,8 +103,10 @@ Errc Replica::admit(rpc::Request& request, PendingWrite& out) {
 
 void Replica::propose_waiting() {
   if (closed_ || fetching_) return;
-  // Inherited mutations first (04 S7): new writes wait until they are applied, so that the resolver sees their effects.
-  while (!queue_.empty() && !handing_over_ && core_->role() == Role::kPrimary && applied_ >= read_gate_) {
+  // Inherited mutations first (04 S7): new writes wait until they are applied, so that the resolver
+  // sees their effects.
+  while (!queue_.empty() && !handing_over_ && core_->role() == Role::kPrimary &&
+         applied_ >= read_gate_) {
     auto error = core_->can_propose();
     if (error == Errc::kBusy) break;  // the window is full: acknowledgements bring us back
     if (error != Errc::kOk) {
@@ -116,7 +119,8 @@ void Replica::propose_waiting() {
   perform();
 }
 
-// Resolves what waits, up to the bounds of a batch, and proposes it. False: wait for a base value or for room.
+// Resolves what waits, up to the bounds of a batch, and proposes it. False: wait for a base value
+// or for room.
 bool Replica::propose_one_batch() {
   const auto& tuning = host_.tuning();
   engine::ResolveContext context;
@@ -143,8 +147,8 @@ bool Replica::propose_one_batch() {
   auto effects = resolver_->end();
   if (batch.empty()) return go_on;
   if (effects == nullptr) {
-    // Nothing to log: failed checks and refused arguments. They may rest on effects still in flight, so their answers
-    // wait for the last of those.
+    // Nothing to log: failed checks and refused arguments. They may rest on effects still in
+    // flight, so their answers wait for the last of those.
     if (in_flight_.empty()) {
       for (auto& pending : batch) answer(pending, kNoDecree);
     } else {
@@ -184,7 +188,8 @@ void Replica::answer_committed(Decree decree) {
   while (!in_flight_.empty() && in_flight_.front().decree <= decree) {
     auto flight = std::move(in_flight_.front());
     in_flight_.pop_front();
-    for (auto& pending : flight.writes) answer(pending, pending.result.has_effects ? flight.decree : kNoDecree);
+    for (auto& pending : flight.writes)
+      answer(pending, pending.result.has_effects ? flight.decree : kNoDecree);
   }
 }
 

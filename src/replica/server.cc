@@ -22,8 +22,9 @@ std::string reps_dir(const DataDir& disk) { return disk.path + kReplicas; }
 
 }  // namespace
 
-ReplicaServer::ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> networks, io::FileSystem& files,
-                             OpenEngine open_engine, ServerOptions options, MetricRegistry& registry)
+ReplicaServer::ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> networks,
+                             io::FileSystem& files, OpenEngine open_engine, ServerOptions options,
+                             MetricRegistry& registry)
     : runtime_(runtime),
       control_(runtime.shard(0)),
       networks_(std::move(networks)),
@@ -35,14 +36,16 @@ ReplicaServer::ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> ne
       entity_(registry.entity("server", "replica_server")),
       link_(std::make_unique<MetaLink>(control_, *networks_.at(0), options_.meta, *entity_)),
       routes_(new Routes) {
-  MARKAB_ASSERT(static_cast<int>(networks_.size()) == runtime.shard_count(), "one network per shard");
+  MARKAB_ASSERT(static_cast<int>(networks_.size()) == runtime.shard_count(),
+                "one network per shard");
   for (size_t i = 0; i < options_.data_dirs.size(); ++i) {
     disks_.push_back(wal::Disk::make(files_, runtime_.blocking(), options_.log));
   }
-  const char* names[] = {"inactive_replicas", "learning_replicas", "secondary_replicas", "primary_replicas",
-                         "error_replicas"};
+  const char* names[] = {"inactive_replicas", "learning_replicas", "secondary_replicas",
+                         "primary_replicas", "error_replicas"};
   for (int i = 0; i < 5; ++i) {
-    entity_->gauge({names[i], "Replicas", "Replicas in that role"}, [this, i] { return role_counts_[i].load(); });
+    entity_->gauge({names[i], "Replicas", "Replicas in that role"},
+                   [this, i] { return role_counts_[i].load(); });
   }
   entity_->gauge({"total_replicas", "Replicas", "Open replicas"}, [this] {
     int64_t total = 0;
@@ -60,16 +63,20 @@ int ReplicaServer::shard_of(Gpid gpid) const {
   return static_cast<int>(std::hash<Gpid>()(gpid) % static_cast<size_t>(runtime_.shard_count()));
 }
 
-// ---- disks ---------------------------------------------------------------------------------------------------------
+// ---- disks
+// ---------------------------------------------------------------------------------------------------------
 
 Status ReplicaServer::prepare_disks() {
   bool same_boot = true;
   bool clean = true;
   for (const auto& disk : options_.data_dirs) {
     if (auto s = files_.create_directories(reps_dir(disk)); !s.ok()) {
-      return {s.code(), fmt::format("the data directory {} cannot be used: {}; make it writable for this user or change "
-                                    "[replication] data_dirs",
-                                    disk.path, s.message())};
+      return {
+          s.code(),
+          fmt::format(
+              "the data directory {} cannot be used: {}; make it writable for this user or change "
+              "[replication] data_dirs",
+              disk.path, s.message())};
     }
     auto path = disk.path + kNodeFile;
     if (files_.exists(path)) {
@@ -77,9 +84,10 @@ Status ReplicaServer::prepare_disks() {
       boost::system::error_code error;
       auto parsed = text ? boost::json::parse(*text, error) : boost::json::value();
       if (!text || error || !parsed.is_object()) {
-        return {Errc::kInvalidData,
-                fmt::format("{} is damaged; if the directory belongs to cluster {}, remove that file", path,
-                            options_.cluster_name)};
+        return {
+            Errc::kInvalidData,
+            fmt::format("{} is damaged; if the directory belongs to cluster {}, remove that file",
+                        path, options_.cluster_name)};
       }
       const auto& object = parsed.get_object();
       auto field = [&](const char* key) -> std::string {
@@ -88,7 +96,8 @@ Status ReplicaServer::prepare_disks() {
       };
       if (field("cluster") != options_.cluster_name) {
         return {Errc::kInvalidParameters,
-                fmt::format("the data directory {} belongs to cluster '{}', this daemon to '{}'; correct [replication] "
+                fmt::format("the data directory {} belongs to cluster '{}', this daemon to '{}'; "
+                            "correct [replication] "
                             "cluster_name or data_dirs",
                             disk.path, field("cluster"), options_.cluster_name)};
       }
@@ -103,15 +112,19 @@ Status ReplicaServer::prepare_disks() {
                                                            {"boot_id", options_.boot_id},
                                                            {"state", "open"}});
     if (auto s = files_.write_atomic(path, mark); !s.ok()) {
-      return {s.code(), fmt::format("the data directory {} cannot be written: {}; make it writable for this user or "
-                                    "change [replication] data_dirs",
-                                    disk.path, s.message())};
+      return {s.code(),
+              fmt::format(
+                  "the data directory {} cannot be written: {}; make it writable for this user or "
+                  "change [replication] data_dirs",
+                  disk.path, s.message())};
     }
   }
   trust_log_ = same_boot || clean || options_.log.sync == wal::LogSync::kAlways;
   if (!trust_log_) {
-    MARKAB_WARN("the machine rebooted without a clean stop and [replication] log_sync is not 'always': the replicas of "
-                "this node learn anew before they serve");
+    MARKAB_WARN(
+        "the machine rebooted without a clean stop and [replication] log_sync is not 'always': the "
+        "replicas of "
+        "this node learn anew before they serve");
   }
   return {};
 }
@@ -126,15 +139,21 @@ size_t ReplicaServer::choose_disk(Gpid gpid) const {
   return static_cast<size_t>(std::min_element(load.begin(), load.end()) - load.begin());
 }
 
-// ---- requests ------------------------------------------------------------------------------------------------------
+// ---- requests
+// ------------------------------------------------------------------------------------------------------
 
 void ReplicaServer::register_handlers(rpc::Dispatcher& dispatcher, rpc::HttpRouter&) {
   dispatcher.on_partition([this](rpc::Request r) { route(std::move(r)); });
-  dispatcher.on(TaskCode::kPrepare, [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_prepare); });
-  dispatcher.on(TaskCode::kLearn, [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_learn); });
-  dispatcher.on(TaskCode::kFetchLog, [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_fetch_log); });
-  dispatcher.on(TaskCode::kNfsCopy, [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_fetch_file); });
-  dispatcher.on(TaskCode::kLearnAddLearner, [this](rpc::Request r) { on_add_learner(std::move(r)); });
+  dispatcher.on(TaskCode::kPrepare,
+                [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_prepare); });
+  dispatcher.on(TaskCode::kLearn,
+                [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_learn); });
+  dispatcher.on(TaskCode::kFetchLog,
+                [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_fetch_log); });
+  dispatcher.on(TaskCode::kNfsCopy,
+                [this](rpc::Request r) { route_to_owner(std::move(r), &Replica::on_fetch_file); });
+  dispatcher.on(TaskCode::kLearnAddLearner,
+                [this](rpc::Request r) { on_add_learner(std::move(r)); });
   dispatcher.on(TaskCode::kConfigProposal, [this](rpc::Request r) { on_proposal(std::move(r)); });
   dispatcher.on(TaskCode::kStepDown, [this](rpc::Request r) { on_step_down(std::move(r)); });
 }
@@ -180,10 +199,12 @@ void ReplicaServer::route_to_owner(rpc::Request request, void (Replica::*handler
     return;
   }
   auto held = std::make_shared<rpc::Request>(std::move(request));
-  replica->shard().post([replica = found->second, held, handler] { (*replica.*handler)(std::move(*held)); });
+  replica->shard().post(
+      [replica = found->second, held, handler] { (*replica.*handler)(std::move(*held)); });
 }
 
-// On shard 0. Readers of the old snapshot are tasks that run now; it is freed when every shard has come past.
+// On shard 0. Readers of the old snapshot are tasks that run now; it is freed when every shard has
+// come past.
 void ReplicaServer::publish_routes() {
   auto* next = new Routes;
   for (const auto& [gpid, entry] : entries_) {
@@ -255,16 +276,19 @@ void ReplicaServer::on_step_down(rpc::Request request) {
       held->reply(rpc::encode_result(response));
     };
     auto found = entries_.find(message.pid);
-    if (found == entries_.end() || found->second.state != State::kOpen) return answer(Errc::kObjectNotFound, 0);
+    if (found == entries_.end() || found->second.state != State::kOpen)
+      return answer(Errc::kObjectNotFound, 0);
     auto replica = found->second.replica;
     replica->shard().post([replica, message, answer] {
-      if (replica->ballot() != message.ballot) return answer(Errc::kInvalidVersion, replica->last_committed());
+      if (replica->ballot() != message.ballot)
+        return answer(Errc::kInvalidVersion, replica->last_committed());
       replica->step_down(answer);
     });
   });
 }
 
-// ---- opening and closing -------------------------------------------------------------------------------------------
+// ---- opening and closing
+// -------------------------------------------------------------------------------------------
 
 void ReplicaServer::start() {
   control_.post([this] { load_all(); });
@@ -284,7 +308,8 @@ void ReplicaServer::load_all() {
           auto base = reps_dir(options_.data_dirs[disk]);
           auto names = files_.list(base);
           if (!names) {
-            MARKAB_ERROR("the replicas of disk {} are not served: {}", options_.data_dirs[disk].tag, names.error());
+            MARKAB_ERROR("the replicas of disk {} are not served: {}", options_.data_dirs[disk].tag,
+                         names.error());
             continue;
           }
           for (const auto& name : *names) {
@@ -292,7 +317,8 @@ void ReplicaServer::load_all() {
             if (!gpid) continue;  // .err, .gar and what else spec 04 §2.5 lists
             auto dir = base + "/" + name;
             auto text = files_.read_all(dir + "/.app-info", 16u << 20);
-            auto table = text ? table_info_from_json(*text, *gpid) : Result<TableInfo>(text.error());
+            auto table =
+                text ? table_info_from_json(*text, *gpid) : Result<TableInfo>(text.error());
             if (!table) {
               MARKAB_ERROR("{} is put aside: its .app-info is unusable: {}", dir, table.error());
               (void)files_.rename(dir, fmt::format("{}.{}.err", dir, control_.wall_us()));
@@ -308,14 +334,16 @@ void ReplicaServer::load_all() {
         auto one_done = [this, open] {
           if (--*open > 0 || stopped_) return;
           loaded_ = true;
-          MARKAB_INFO("{} replicas are open; joining the cluster {}", entries_.size(), options_.cluster_name);
+          MARKAB_INFO("{} replicas are open; joining the cluster {}", entries_.size(),
+                      options_.cluster_name);
           link_->start([this] { schedule_sync(Duration(0)); }, [] {});
         };
         if (found->empty()) {
           *open = 1;
           one_done();
         }
-        for (auto& f : *found) open_replica(f.gpid, std::move(f.table), f.disk, [one_done](Errc) { one_done(); });
+        for (auto& f : *found)
+          open_replica(f.gpid, std::move(f.table), f.disk, [one_done](Errc) { one_done(); });
       });
 }
 
@@ -340,20 +368,23 @@ void ReplicaServer::open_replica(Gpid gpid, TableInfo table, size_t disk, Callba
 
 void ReplicaServer::opened(Gpid gpid, Result<std::shared_ptr<Replica>> result) {
   auto found = entries_.find(gpid);
-  MARKAB_ASSERT(found != entries_.end() && found->second.state == State::kOpening, "an unexpected opening", gpid);
+  MARKAB_ASSERT(found != entries_.end() && found->second.state == State::kOpening,
+                "an unexpected opening", gpid);
   auto waiting = std::move(found->second.waiting);
   if (!result) {
     MARKAB_ERROR("{}", result.error());
     auto dir = reps_dir(options_.data_dirs[found->second.disk]) + "/" + replica_dir_name(gpid);
     entries_.erase(found);
-    // A store that cannot be read is set aside, never deleted before its replacement is whole (spec 04 §2.5).
+    // A store that cannot be read is set aside, never deleted before its replacement is whole (spec
+    // 04 §2.5).
     auto code = result.error().code();
     if (code == Errc::kRdbCorruption || code == Errc::kCorruption || code == Errc::kInvalidData) {
       auto aside = fmt::format("{}.{}.err", dir, control_.wall_us());
       runtime_.blocking().run(
           control_,
           [this, dir, aside] {
-            if (auto s = files_.rename(dir, aside); !s.ok()) MARKAB_ERROR("{} could not be set aside: {}", dir, s);
+            if (auto s = files_.rename(dir, aside); !s.ok())
+              MARKAB_ERROR("{} could not be set aside: {}", dir, s);
           },
           [] {});
     }
@@ -370,7 +401,8 @@ void ReplicaServer::opened(Gpid gpid, Result<std::shared_ptr<Replica>> result) {
 
 void ReplicaServer::close_replica(Gpid gpid, Task done) {
   auto found = entries_.find(gpid);
-  MARKAB_ASSERT(found != entries_.end() && found->second.state == State::kOpen, "closing what is not open", gpid);
+  MARKAB_ASSERT(found != entries_.end() && found->second.state == State::kOpen,
+                "closing what is not open", gpid);
   found->second.state = State::kClosing;
   auto replica = found->second.replica;
   publish_routes();
@@ -379,9 +411,11 @@ void ReplicaServer::close_replica(Gpid gpid, Task done) {
     role_counts_[static_cast<int>(replica->role())].fetch_sub(1);
     replica->close([this, gpid, held] {
       control_.post([this, gpid, held] {
-        // The routes that held it are freed by the same rule as in publish_routes; then the store closes on the pool.
+        // The routes that held it are freed by the same rule as in publish_routes; then the store
+        // closes on the pool.
         io::after_all_shards(runtime_, control_, [this, gpid, held] {
-          auto last = std::make_shared<std::shared_ptr<Replica>>(std::move(entries_.at(gpid).replica));
+          auto last =
+              std::make_shared<std::shared_ptr<Replica>>(std::move(entries_.at(gpid).replica));
           runtime_.blocking().run(
               control_, [last] { last->reset(); },
               [this, gpid, held] {
@@ -394,7 +428,8 @@ void ReplicaServer::close_replica(Gpid gpid, Task done) {
   });
 }
 
-// Closes a replica and renames its directory, so that it is not loaded again and can be swept later (spec 04 §2.5).
+// Closes a replica and renames its directory, so that it is not loaded again and can be swept later
+// (spec 04 §2.5).
 void ReplicaServer::discard_replica(Gpid gpid, const char* suffix) {
   auto dir = entries_.at(gpid).replica->dir();
   close_replica(gpid, [this, dir, suffix] {
@@ -402,7 +437,8 @@ void ReplicaServer::discard_replica(Gpid gpid, const char* suffix) {
     runtime_.blocking().run(
         control_,
         [this, dir, aside] {
-          if (auto s = files_.rename(dir, aside); !s.ok()) MARKAB_ERROR("{} could not be set aside: {}", dir, s);
+          if (auto s = files_.rename(dir, aside); !s.ok())
+            MARKAB_ERROR("{} could not be set aside: {}", dir, s);
         },
         [] {});
   });
@@ -427,7 +463,8 @@ void ReplicaServer::on_broken(Replica& replica, const Status& why) {
     MARKAB_ERROR("{} is closed and set aside: {}", gpid, why);
     auto found = entries_.find(gpid);
     if (found == entries_.end() || found->second.state != State::kOpen || stopped_) return;
-    // A full disk is not damage: the replica stays where it is and is opened again when the server restarts.
+    // A full disk is not damage: the replica stays where it is and is opened again when the server
+    // restarts.
     if (why.code() == Errc::kDiskInsufficient) {
       close_replica(gpid, [] {});
     } else {
@@ -437,7 +474,8 @@ void ReplicaServer::on_broken(Replica& replica, const Status& why) {
   });
 }
 
-// ---- leaving -------------------------------------------------------------------------------------------------------
+// ---- leaving
+// -------------------------------------------------------------------------------------------------------
 
 void ReplicaServer::leave(Task done) {
   leaving_ = true;
@@ -450,22 +488,25 @@ void ReplicaServer::ask_to_leave(Instant deadline, std::shared_ptr<Task> done) {
   request.node = options_.self;
   request.start_time = options_.meta.start_time_ms;
   auto left = std::max(deadline - control_.now(), Duration(std::chrono::milliseconds(1)));
-  link_->call(TaskCode::kLeave, rpc::encode_args(request), left, [this, deadline, done](rpc::Reply reply) {
-    wire::leave_response response;
-    auto status = reply.status;
-    if (status.ok()) status = rpc::decode_result(reply.result, response);
-    bool finished = status.ok() && response.err.code == Errc::kOk && response.remaining_primaries == 0;
-    if (finished || control_.now() >= deadline) {
-      if (!finished) {
-        MARKAB_WARN("leaving without having handed over all primaries ({} left): {}", response.remaining_primaries,
-                    status);
-      }
-      link_->give_up_lease();
-      (*done)();
-      return;
-    }
-    leave_timer_ = control_.after(std::chrono::milliseconds(20), [this, deadline, done] { ask_to_leave(deadline, done); });
-  });
+  link_->call(
+      TaskCode::kLeave, rpc::encode_args(request), left, [this, deadline, done](rpc::Reply reply) {
+        wire::leave_response response;
+        auto status = reply.status;
+        if (status.ok()) status = rpc::decode_result(reply.result, response);
+        bool finished =
+            status.ok() && response.err.code == Errc::kOk && response.remaining_primaries == 0;
+        if (finished || control_.now() >= deadline) {
+          if (!finished) {
+            MARKAB_WARN("leaving without having handed over all primaries ({} left): {}",
+                        response.remaining_primaries, status);
+          }
+          link_->give_up_lease();
+          (*done)();
+          return;
+        }
+        leave_timer_ = control_.after(std::chrono::milliseconds(20),
+                                      [this, deadline, done] { ask_to_leave(deadline, done); });
+      });
 }
 
 void ReplicaServer::abandon() {
@@ -489,21 +530,24 @@ void ReplicaServer::stop(Task done) {
         control_,
         [this] {
           for (const auto& disk : options_.data_dirs) {
-            auto mark = boost::json::serialize(boost::json::object{{"cluster", options_.cluster_name},
-                                                                   {"node", self_text_},
-                                                                   {"boot_id", options_.boot_id},
-                                                                   {"state", "closed"}});
-            if (auto s = files_.write_atomic(disk.path + kNodeFile, mark); !s.ok()) MARKAB_WARN("{}", s);
+            auto mark =
+                boost::json::serialize(boost::json::object{{"cluster", options_.cluster_name},
+                                                           {"node", self_text_},
+                                                           {"boot_id", options_.boot_id},
+                                                           {"state", "closed"}});
+            if (auto s = files_.write_atomic(disk.path + kNodeFile, mark); !s.ok())
+              MARKAB_WARN("{}", s);
           }
         },
         [this, done] {
-          // The witness of its own end: nothing is served any more, so nobody need wait for the lease (DESIGN §1.5).
+          // The witness of its own end: nothing is served any more, so nobody need wait for the
+          // lease (DESIGN §1.5).
           wire::report_death_request report;
           report.node = options_.self;
           report.start_time = options_.meta.start_time_ms;
           report.reason = "the daemon stops";
-          link_->call(TaskCode::kReportDeath, rpc::encode_args(report), std::chrono::milliseconds(500),
-                      [done](const rpc::Reply&) { (*done)(); });
+          link_->call(TaskCode::kReportDeath, rpc::encode_args(report),
+                      std::chrono::milliseconds(500), [done](const rpc::Reply&) { (*done)(); });
         });
   });
   // What is still opening is waited for: openings cannot be taken back.

@@ -1,9 +1,10 @@
 #pragma once
-// The replica server: the replicas of one node, their routing, and the node's dealings with the meta servers.
+// The replica server: the replicas of one node, their routing, and the node's dealings with the
+// meta servers.
 //
-// Built on seams only (Runtime, Network, FileSystem, OpenEngine), so that the simulator runs it as it is. Control state
-// lives on shard 0; requests of clients are routed on whatever shard their bytes arrive, by an immutable snapshot that
-// is swapped atomically (DESIGN §1.3).
+// Built on seams only (Runtime, Network, FileSystem, OpenEngine), so that the simulator runs it as
+// it is. Control state lives on shard 0; requests of clients are routed on whatever shard their
+// bytes arrive, by an immutable snapshot that is swapped atomically (DESIGN §1.3).
 
 #include <atomic>
 #include <map>
@@ -44,23 +45,26 @@ struct ServerOptions {
 class ReplicaServer final : public ReplicaHost {
  public:
   // `networks` holds one way out per shard. All references outlive the server.
-  ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> networks, io::FileSystem& files, OpenEngine open_engine,
-                ServerOptions options, MetricRegistry& registry);
+  ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> networks, io::FileSystem& files,
+                OpenEngine open_engine, ServerOptions options, MetricRegistry& registry);
   ~ReplicaServer() override;
 
-  // Checks the data directories: writable, of this cluster. Blocking; before start(). The sentence names the remedy.
+  // Checks the data directories: writable, of this cluster. Blocking; before start(). The sentence
+  // names the remedy.
   Status prepare_disks();
   // Registers the RPC and HTTP handlers; before the server listens.
   void register_handlers(rpc::Dispatcher& dispatcher, rpc::HttpRouter& http);
-  // Loads what the disks hold, then joins the cluster. Returns at once; serving goes on by itself. On shard 0.
+  // Loads what the disks hold, then joins the cluster. Returns at once; serving goes on by itself.
+  // On shard 0.
   void start();
-  // Leaves gracefully: the meta server moves the primaries away; then `done`, at the latest after leave_timeout. Clients
-  // are then told to look elsewhere. On shard 0.
+  // Leaves gracefully: the meta server moves the primaries away; then `done`, at the latest after
+  // leave_timeout. Clients are then told to look elsewhere. On shard 0.
   void leave(Task done);
-  // Closes all replicas, marks the disks as cleanly closed and tells the meta server that this node is gone. Then `done`
-  // on shard 0; nothing of the server runs any more.
+  // Closes all replicas, marks the disks as cleanly closed and tells the meta server that this node
+  // is gone. Then `done` on shard 0; nothing of the server runs any more.
   void stop(Task done);
-  // The process is gone (simulator): nothing is closed, nobody is told; only destruction may follow.
+  // The process is gone (simulator): nothing is closed, nobody is told; only destruction may
+  // follow.
   void abandon();
 
   // ReplicaHost
@@ -73,7 +77,8 @@ class ReplicaServer final : public ReplicaHost {
   const std::string& self_text() const override { return self_text_; }
   MetricRegistry& metrics() override { return registry_; }
   bool lease_valid(Instant now) const override { return link_->lease_valid(now); }
-  void ask_meta(Replica& replica, const pacifica::AskMeta& ask, Callback<Errc, pacifica::Membership> done) override;
+  void ask_meta(Replica& replica, const pacifica::AskMeta& ask,
+                Callback<Errc, pacifica::Membership> done) override;
   void on_role_changed(Replica& replica, pacifica::Role before, pacifica::Role role) override;
   void on_broken(Replica& replica, const Status& why) override;
 
@@ -81,7 +86,9 @@ class ReplicaServer final : public ReplicaHost {
   std::vector<std::shared_ptr<Replica>> replicas() const;
   const ServerOptions& options() const { return options_; }
   // Any thread.
-  bool has_primaries() const { return role_counts_[static_cast<int>(pacifica::Role::kPrimary)].load() > 0; }
+  bool has_primaries() const {
+    return role_counts_[static_cast<int>(pacifica::Role::kPrimary)].load() > 0;
+  }
   // What this node knows of the replica's table, in the wire's form.
   wire::app_info app_info_of(const Replica& replica) const;
 

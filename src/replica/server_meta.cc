@@ -1,4 +1,5 @@
-// What the meta servers tell a replica server, and what it asks them: config sync, proposals, changes of memberships.
+// What the meta servers tell a replica server, and what it asks them: config sync, proposals,
+// changes of memberships.
 
 #include "base/log.h"
 #include "replica/server.h"
@@ -47,7 +48,8 @@ TableInfo to_table(const wire::app_info& info) {
 }
 
 bool is_member(const Membership& m, HostPort node) {
-  return m.primary == node || std::find(m.secondaries.begin(), m.secondaries.end(), node) != m.secondaries.end();
+  return m.primary == node ||
+         std::find(m.secondaries.begin(), m.secondaries.end(), node) != m.secondaries.end();
 }
 
 wire::partition_status::type to_wire(Role role) {
@@ -68,7 +70,8 @@ wire::partition_status::type to_wire(Role role) {
 
 }  // namespace
 
-// ---- config sync ---------------------------------------------------------------------------------------------------
+// ---- config sync
+// ---------------------------------------------------------------------------------------------------
 
 void ReplicaServer::schedule_sync(Duration delay) {
   if (stopped_) return;
@@ -79,7 +82,8 @@ void ReplicaServer::config_sync() {
   schedule_sync(options_.config_sync_interval);
   if (syncing_) return;
   syncing_ = true;
-  collect_replicas([this](std::vector<wire::replica_info> stored) { send_sync(std::move(stored)); });
+  collect_replicas(
+      [this](std::vector<wire::replica_info> stored) { send_sync(std::move(stored)); });
 }
 
 // Asks every shard about its replicas, one after the other.
@@ -126,25 +130,27 @@ void ReplicaServer::send_sync(std::vector<wire::replica_info> stored) {
   wire::configuration_query_by_node_request request;
   request.node = options_.self;
   request.__set_stored_replicas(std::move(stored));
-  link_->call(TaskCode::kConfigSync, rpc::encode_args(request), kMetaTimeout, [this](rpc::Reply reply) {
-    syncing_ = false;
-    if (stopped_) return;
-    wire::configuration_query_by_node_response response;
-    auto status = reply.status;
-    if (status.ok()) status = rpc::decode_result(reply.result, response);
-    if (status.ok() && response.err.code != Errc::kOk) status = response.err.code;
-    if (!status.ok()) {
-      MARKAB_INFO("config sync is repeated soon: {}", status);
-      schedule_sync(kBusyRetry);
-      return;
-    }
-    apply_sync(response);
-  });
+  link_->call(TaskCode::kConfigSync, rpc::encode_args(request), kMetaTimeout,
+              [this](rpc::Reply reply) {
+                syncing_ = false;
+                if (stopped_) return;
+                wire::configuration_query_by_node_response response;
+                auto status = reply.status;
+                if (status.ok()) status = rpc::decode_result(reply.result, response);
+                if (status.ok() && response.err.code != Errc::kOk) status = response.err.code;
+                if (!status.ok()) {
+                  MARKAB_INFO("config sync is repeated soon: {}", status);
+                  schedule_sync(kBusyRetry);
+                  return;
+                }
+                apply_sync(response);
+              });
 }
 
 void ReplicaServer::apply_sync(const wire::configuration_query_by_node_response& response) {
   for (const auto& told : response.partitions) apply_membership(told);
-  // Replicas that the meta server no longer counts here learn it by their absence: their membership is elsewhere now.
+  // Replicas that the meta server no longer counts here learn it by their absence: their membership
+  // is elsewhere now.
   if (!response.__isset.gc_replicas) return;
   for (const auto& useless : response.gc_replicas) {
     auto found = entries_.find(useless.pid);
@@ -176,7 +182,8 @@ void ReplicaServer::apply_membership(const wire::configuration_update_request& t
   });
 }
 
-// We are named a member of a partition that we do not have: ask to be removed (spec 04 §1.9), never invent an empty one.
+// We are named a member of a partition that we do not have: ask to be removed (spec 04 §1.9), never
+// invent an empty one.
 void ReplicaServer::report_missing(const wire::configuration_update_request& told) {
   auto m = to_membership(told.config);
   MARKAB_WARN("{} names this node a member, but there is no replica here; asking to be removed",
@@ -189,10 +196,12 @@ void ReplicaServer::report_missing(const wire::configuration_update_request& tol
   std::erase(m.secondaries, options_.self);
   m.ballot += 1;
   ask.config = to_wire(told.config.pid, m, told.config.last_committed_decree);
-  link_->call(TaskCode::kUpdatePartitionConfiguration, rpc::encode_args(ask), kMetaTimeout, [](const rpc::Reply&) {});
+  link_->call(TaskCode::kUpdatePartitionConfiguration, rpc::encode_args(ask), kMetaTimeout,
+              [](const rpc::Reply&) {});
 }
 
-// ---- proposals -----------------------------------------------------------------------------------------------------
+// ---- proposals
+// -----------------------------------------------------------------------------------------------------
 
 void ReplicaServer::on_proposal(rpc::Request request) {
   auto told = std::make_shared<wire::configuration_update_request>();
@@ -221,7 +230,8 @@ void ReplicaServer::on_proposal(rpc::Request request) {
         replica->on_table_info(table);
         replica->on_membership(m);
         if (node != self) {
-          if (type == wire::config_type::CT_ADD_SECONDARY || type == wire::config_type::CT_ADD_SECONDARY_FOR_LB) {
+          if (type == wire::config_type::CT_ADD_SECONDARY ||
+              type == wire::config_type::CT_ADD_SECONDARY_FOR_LB) {
             replica->invite_learner(node);
           } else if (type == wire::config_type::CT_DOWNGRADE_TO_INACTIVE) {
             replica->on_node_dead(node);
@@ -241,9 +251,11 @@ void ReplicaServer::on_proposal(rpc::Request request) {
       }
       return;
     }
-    // Only the first membership of a partition may find nothing here: its history is empty. Everything later must be
-    // learned (spec 04 §1.7, "never create an empty replica over a non-zero history").
-    bool first = m.ballot == 1 && told->config.last_committed_decree == 0 && is_member(m, options_.self);
+    // Only the first membership of a partition may find nothing here: its history is empty.
+    // Everything later must be learned (spec 04 §1.7, "never create an empty replica over a
+    // non-zero history").
+    bool first =
+        m.ballot == 1 && told->config.last_committed_decree == 0 && is_member(m, options_.self);
     if (!first || leaving_) {
       if (is_member(m, options_.self)) report_missing(*told);
       held->reply_error(Errc::kObjectNotFound);
@@ -267,9 +279,11 @@ wire::app_info ReplicaServer::app_info_of(const Replica& replica) const {
   return info;
 }
 
-// ---- changes that a replica asks for -------------------------------------------------------------------------------
+// ---- changes that a replica asks for
+// -------------------------------------------------------------------------------
 
-void ReplicaServer::ask_meta(Replica& replica, const pacifica::AskMeta& ask, Callback<Errc, Membership> done) {
+void ReplicaServer::ask_meta(Replica& replica, const pacifica::AskMeta& ask,
+                             Callback<Errc, Membership> done) {
   wire::configuration_update_request request;
   request.info = app_info_of(replica);
   request.config = to_wire(replica.gpid(), ask.wanted, replica.last_committed());

@@ -8,8 +8,8 @@ namespace {
 
 constexpr std::string_view kSuffix = ".pegasus";
 
-// The environment's integer, or `fallback` when it is absent or does not parse (spec 02 §13: a value that a replica
-// cannot parse leaves the old setting).
+// The environment's integer, or `fallback` when it is absent or does not parse (spec 02 §13: a
+// value that a replica cannot parse leaves the old setting).
 int64_t env_int(const TableInfo& table, const std::string& key, int64_t fallback) {
   auto found = table.envs.find(key);
   if (found == table.envs.end()) return fallback;
@@ -23,7 +23,8 @@ bool env_bool(const TableInfo& table, const std::string& key) {
   auto found = table.envs.find(key);
   if (found == table.envs.end()) return false;
   std::string lower;
-  for (char c : found->second) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (char c : found->second)
+    lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return lower == "true";
 }
 
@@ -56,8 +57,8 @@ Result<TableInfo> table_info_from_json(std::string_view text, Gpid gpid) {
   TableInfo table;
   const auto* name = object.if_contains("app_name");
   const auto* envs = object.if_contains("envs");
-  if (name == nullptr || !name->is_string() || envs == nullptr || !envs->is_object() || number("partition_count") < 1 ||
-      number("max_replica_count") < 1) {
+  if (name == nullptr || !name->is_string() || envs == nullptr || !envs->is_object() ||
+      number("partition_count") < 1 || number("max_replica_count") < 1) {
     return bad("app_name, partition_count, max_replica_count or envs is missing");
   }
   table.app_name = name->get_string();
@@ -72,9 +73,11 @@ Result<TableInfo> table_info_from_json(std::string_view text, Gpid gpid) {
 
 engine::TableSettings table_settings(const TableInfo& table) {
   engine::TableSettings settings;
-  settings.default_ttl_s = static_cast<int32_t>(std::clamp<int64_t>(env_int(table, "default_ttl", 0), 0, INT32_MAX));
+  settings.default_ttl_s =
+      static_cast<int32_t>(std::clamp<int64_t>(env_int(table, "default_ttl", 0), 0, INT32_MAX));
   settings.slow_query_threshold_ms = env_int(table, "replica.slow_query_threshold", 100);
-  settings.iteration_threshold_ms = env_int(table, "replica.rocksdb_iteration_threshold_time_ms", 30000);
+  settings.iteration_threshold_ms =
+      env_int(table, "replica.rocksdb_iteration_threshold_time_ms", 30000);
   settings.validate_partition_hash = env_bool(table, "replica.split.validate_partition_hash");
   settings.partition_version = table.partition_count - 1;
   return settings;
@@ -100,7 +103,8 @@ std::string replica_dir_name(Gpid gpid) { return fmt::format("{}{}", gpid, kSuff
 
 Result<Gpid> parse_replica_dir_name(std::string_view name) {
   if (!name.ends_with(kSuffix)) {
-    return Status(Errc::kInvalidParameters, fmt::format("'{}' is not the directory of a replica", name));
+    return Status(Errc::kInvalidParameters,
+                  fmt::format("'{}' is not the directory of a replica", name));
   }
   return Gpid::parse(name.substr(0, name.size() - kSuffix.size()));
 }

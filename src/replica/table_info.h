@@ -1,6 +1,6 @@
 #pragma once
-// What a replica keeps about its table: the JSON of `.app-info` (docs/formats.md) and the settings derived from the
-// table's environments.
+// What a replica keeps about its table: the JSON of `.app-info` (docs/formats.md) and the settings
+// derived from the table's environments.
 
 #include <string>
 #include <string_view>

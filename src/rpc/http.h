@@ -1,7 +1,8 @@
 #pragma once
-// HTTP/1.1 on the RPC port (Boost.Beast), GET and POST (spec 07 §3). Handlers run on the connection's shard and answer
-// at once or later from any thread. Paths common to all daemons (/, /version, /config, /configs, /updateConfig,
-// /metrics, /metrics/prometheus) are added by add_standard_paths().
+// HTTP/1.1 on the RPC port (Boost.Beast), GET and POST (spec 07 §3). Handlers run on the
+// connection's shard and answer at once or later from any thread. Paths common to all daemons (/,
+// /version, /config, /configs, /updateConfig, /metrics, /metrics/prometheus) are added by
+// add_standard_paths().
 
 #include <map>
 #include <string>
@@ -50,7 +51,7 @@ struct DaemonIdentity {
 };
 
 // `config`, `registry` and `router` must live as long as the server.
-void add_standard_paths(HttpRouter& router, DaemonIdentity identity, Config& config, const MetricRegistry& registry,
-                        Function<int64_t()> wall_us);
+void add_standard_paths(HttpRouter& router, DaemonIdentity identity, Config& config,
+                        const MetricRegistry& registry, Function<int64_t()> wall_us);
 
 }  // namespace markab::rpc

@@ -1,9 +1,10 @@
 #pragma once
 // What travels: requests as a handler sees them, and how they are answered.
 //
-// A Request owns a share of the receive buffer in which its bytes arrived, so that `args` stays valid as long as the
-// Request lives, on whatever shard it is handled; nothing is copied. It is answered at most once, from any thread. A
-// Request destroyed without an answer is silence on the wire (some rules of spec 01 §9.3 demand it).
+// A Request owns a share of the receive buffer in which its bytes arrived, so that `args` stays
+// valid as long as the Request lives, on whatever shard it is handled; nothing is copied. It is
+// answered at most once, from any thread. A Request destroyed without an answer is silence on the
+// wire (some rules of spec 01 §9.3 demand it).
 
 #include <cstdint>
 #include <memory>
@@ -28,8 +29,8 @@ struct RequestHeader {
   uint64_t partition_hash = 0;  // 0: not told
   uint64_t id = 0;              // sequence id (THFT) or message id (RDSN), echoed
   uint64_t trace_id = 0;
-  uint64_t context = 0;         // RDSN: the flag word, echoed but for its direction bits
-  int32_t thread_hash = 0;      // RDSN: echoed; nothing else is done with it
+  uint64_t context = 0;     // RDSN: the flag word, echoed but for its direction bits
+  int32_t thread_hash = 0;  // RDSN: echoed; nothing else is done with it
 };
 
 // Where the bytes of a request live: a block of a connection's input, or a string of the simulator.
@@ -42,9 +43,11 @@ class InputBlock {
 class ReplySink {
  public:
   virtual ~ReplySink() = default;
-  // Sends one answer. `result` is the encoded result struct (`<type> <id 0> <value> 00`, see codec.h), used when
-  // `error` is kOk or kForwardToOthers. Any thread; cheap on the connection's own shard.
-  virtual void reply(const RequestHeader& header, std::string_view name, Errc error, std::string_view result) = 0;
+  // Sends one answer. `result` is the encoded result struct (`<type> <id 0> <value> 00`, see
+  // codec.h), used when `error` is kOk or kForwardToOthers. Any thread; cheap on the connection's
+  // own shard.
+  virtual void reply(const RequestHeader& header, std::string_view name, Errc error,
+                     std::string_view result) = 0;
   virtual HostPort peer() const = 0;
   // The authenticated user; "" before or without negotiation.
   virtual const std::string& user() const = 0;
@@ -57,8 +60,8 @@ class ReplySink {
 class Request {
  public:
   Request() = default;
-  Request(RequestHeader header, std::string_view name, std::string_view args, std::shared_ptr<InputBlock> block,
-          std::shared_ptr<ReplySink> sink)
+  Request(RequestHeader header, std::string_view name, std::string_view args,
+          std::shared_ptr<InputBlock> block, std::shared_ptr<ReplySink> sink)
       : header(header), name(name), args(args), block_(std::move(block)), sink_(std::move(sink)) {}
   Request(Request&&) = default;
   Request& operator=(Request&& other) noexcept {
@@ -83,7 +86,9 @@ class Request {
   // Answers with an encoded result struct (codec.h, encode_result).
   void reply(std::string_view result) { send(Errc::kOk, result); }
   void reply_error(Errc error) { send(error, {}); }
-  void reply_forward(std::string_view leader_result) { send(Errc::kForwardToOthers, leader_result); }
+  void reply_forward(std::string_view leader_result) {
+    send(Errc::kForwardToOthers, leader_result);
+  }
 
   bool answered() const { return sink_ == nullptr; }
   HostPort peer() const { return sink_->peer(); }

@@ -1,9 +1,10 @@
 #pragma once
-// Outgoing messages, as a seam: calls from a shard to another node. The real side keeps connections (channel.h); the
-// simulated side delays, loses, duplicates and reorders.
+// Outgoing messages, as a seam: calls from a shard to another node. The real side keeps connections
+// (channel.h); the simulated side delays, loses, duplicates and reorders.
 //
-// A call ends exactly once on the calling shard: with the peer's answer, or with the reason why there is none. When a
-// connection breaks, all its pending calls end at once (kNetworkFailure); none waits for its timeout.
+// A call ends exactly once on the calling shard: with the peer's answer, or with the reason why
+// there is none. When a connection breaks, all its pending calls end at once (kNetworkFailure);
+// none waits for its timeout.
 
 #include <memory>
 #include <string>
@@ -18,15 +19,16 @@
 namespace markab::rpc {
 
 struct CallOptions {
-  Gpid gpid;                    // {0, 0} for calls that name no partition
+  Gpid gpid;  // {0, 0} for calls that name no partition
   uint64_t partition_hash = 0;
   Duration timeout = std::chrono::seconds(5);
 };
 
-// The answer to a call. `result` (the encoded result struct) points into `block` and is valid as long as that lives.
+// The answer to a call. `result` (the encoded result struct) points into `block` and is valid as
+// long as that lives.
 struct Reply {
-  // Ok; or the peer's envelope error; or kNetworkFailure (connection refused or lost; the sentence says which, and
-  // whether the request had been sent), kTimeout, kBusy (in-flight bound reached).
+  // Ok; or the peer's envelope error; or kNetworkFailure (connection refused or lost; the sentence
+  // says which, and whether the request had been sent), kTimeout, kBusy (in-flight bound reached).
   Status status;
   // The failure is local and the request was surely never sent: safe to repeat anything.
   bool never_sent = false;

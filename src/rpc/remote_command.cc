@@ -41,9 +41,10 @@ std::string command_json(const std::map<std::string, std::string>& fields) {
   return out + "}";
 }
 
-void RemoteCommands::on(const std::string& names, std::string description, std::string usage, Run run) {
-  commands_.push_back(
-      std::make_unique<Command>(Command{names, std::move(description), std::move(usage), std::move(run)}));
+void RemoteCommands::on(const std::string& names, std::string description, std::string usage,
+                        Run run) {
+  commands_.push_back(std::make_unique<Command>(
+      Command{names, std::move(description), std::move(usage), std::move(run)}));
   auto* command = commands_.back().get();
   std::string_view rest = command->names;
   while (!rest.empty()) {
@@ -54,24 +55,29 @@ void RemoteCommands::on(const std::string& names, std::string description, std::
   }
 }
 
-void RemoteCommands::on_bool(const std::string& name, std::string description, std::atomic<bool>& value) {
-  on(name, std::move(description), "[true|false]", [name, &value](const Arguments& arguments, Answer answer) {
-    if (arguments.empty()) return answer(command_json({{"error", "ok"}, {name, value.load() ? "true" : "false"}}));
-    auto word = lower(arguments[0]);
-    if (arguments.size() != 1 || (word != "true" && word != "false")) {
-      return answer(command_json({{"error", "ERR: invalid arguments, expected one of true, false"}}));
-    }
-    value.store(word == "true");
-    answer(command_json({{"error", "ok"}, {"result", "OK"}}));
-  });
+void RemoteCommands::on_bool(const std::string& name, std::string description,
+                             std::atomic<bool>& value) {
+  on(name, std::move(description), "[true|false]",
+     [name, &value](const Arguments& arguments, Answer answer) {
+       if (arguments.empty())
+         return answer(command_json({{"error", "ok"}, {name, value.load() ? "true" : "false"}}));
+       auto word = lower(arguments[0]);
+       if (arguments.size() != 1 || (word != "true" && word != "false")) {
+         return answer(
+             command_json({{"error", "ERR: invalid arguments, expected one of true, false"}}));
+       }
+       value.store(word == "true");
+       answer(command_json({{"error", "ok"}, {"result", "OK"}}));
+     });
 }
 
-void RemoteCommands::on_int(const std::string& name, std::string description, std::atomic<int64_t>& value, int64_t min,
-                            int64_t max) {
+void RemoteCommands::on_int(const std::string& name, std::string description,
+                            std::atomic<int64_t>& value, int64_t min, int64_t max) {
   auto standard = value.load();
   on(name, std::move(description), fmt::format("[{}..{}|DEFAULT]", min, max),
      [name, &value, standard, min, max](const Arguments& arguments, Answer answer) {
-       if (arguments.empty()) return answer(command_json({{"error", "ok"}, {name, std::to_string(value.load())}}));
+       if (arguments.empty())
+         return answer(command_json({{"error", "ok"}, {name, std::to_string(value.load())}}));
        if (arguments.size() == 1 && lower(arguments[0]) == "default") {
          value.store(standard);
          return answer(fmt::format("{{\n  \"error\": \"ok\",\n  {}: {},\n  \"result\": \"OK\"\n}}",
@@ -80,11 +86,12 @@ void RemoteCommands::on_int(const std::string& name, std::string description, st
        int64_t wanted = 0;
        const auto& text = arguments[0];
        auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), wanted);
-       if (arguments.size() != 1 || error != std::errc() || end != text.data() + text.size() || wanted < min ||
-           wanted > max) {
-         return answer(command_json({{"error", fmt::format("ERR: invalid argument '{}', the value is not acceptable; "
-                                                           "allowed are {} to {} and DEFAULT",
-                                                           text, min, max)}}));
+       if (arguments.size() != 1 || error != std::errc() || end != text.data() + text.size() ||
+           wanted < min || wanted > max) {
+         return answer(command_json(
+             {{"error", fmt::format("ERR: invalid argument '{}', the value is not acceptable; "
+                                    "allowed are {} to {} and DEFAULT",
+                                    text, min, max)}}));
        }
        value.store(wanted);
        answer(command_json({{"error", "ok"}, {"result", "OK"}}));
@@ -100,7 +107,8 @@ void RemoteCommands::run(const std::string& name, const Arguments& arguments, An
 std::string RemoteCommands::help(const Arguments& arguments) const {
   if (arguments.empty()) {
     std::string out;
-    for (const auto& command : commands_) out += fmt::format("{} - {}\n", command->names, command->description);
+    for (const auto& command : commands_)
+      out += fmt::format("{} - {}\n", command->names, command->description);
     return out;
   }
   auto found = by_name_.find(arguments[0]);
@@ -115,9 +123,11 @@ void RemoteCommands::serve(Dispatcher& dispatcher) {
       request.reply_error(Errc::kInvalidData);
       return;
     }
-    MARKAB_INFO("remote command from {}: {} {}", request.peer(), command.cmd, fmt::join(command.arguments, " "));
+    MARKAB_INFO("remote command from {}: {} {}", request.peer(), command.cmd,
+                fmt::join(command.arguments, " "));
     auto held = std::make_shared<Request>(std::move(request));
-    run(command.cmd, command.arguments, [held](std::string text) { held->reply(encode_result(text)); });
+    run(command.cmd, command.arguments,
+        [held](std::string text) { held->reply(encode_result(text)); });
   });
 }
 
@@ -136,27 +146,33 @@ void add_standard_commands(RemoteCommands& commands, const char* role, const Con
                                                                   {"role", role},
                                                                   {"start_time", started}}));
               });
-  commands.on("config-dump", "The configuration that is in force, as INI", "", [&config](const Arguments&, Answer answer) {
-    std::string out;
-    std::string section;
-    for (const auto& entry : config.entries()) {
-      if (entry.key.section != section) out += fmt::format("\n[{}]\n", section = entry.key.section);
-      out += fmt::format("; {}\n{} = {}\n", entry.key.description, entry.key.name, entry.value);
-    }
-    answer(out);
-  });
-  commands.on("flush-log", "Writes out buffered log lines", "", [](const Arguments&, Answer answer) {
-    log::flush();
-    answer("Flush done.");
-  });
-  commands.on("reset-log-start-level", "Sets the least level that is logged", "[DEBUG|INFO|WARNING|ERROR]",
-              [&config](const Arguments& a, Answer answer) {
-                auto wanted = a.empty() ? config.get_string("core", "logging_start_level") : lower(a[0]);
+  commands.on("config-dump", "The configuration that is in force, as INI", "",
+              [&config](const Arguments&, Answer answer) {
+                std::string out;
+                std::string section;
+                for (const auto& entry : config.entries()) {
+                  if (entry.key.section != section)
+                    out += fmt::format("\n[{}]\n", section = entry.key.section);
+                  out += fmt::format("; {}\n{} = {}\n", entry.key.description, entry.key.name,
+                                     entry.value);
+                }
+                answer(out);
+              });
+  commands.on("flush-log", "Writes out buffered log lines", "",
+              [](const Arguments&, Answer answer) {
+                log::flush();
+                answer("Flush done.");
+              });
+  commands.on("reset-log-start-level", "Sets the least level that is logged",
+              "[DEBUG|INFO|WARNING|ERROR]", [&config](const Arguments& a, Answer answer) {
+                auto wanted =
+                    a.empty() ? config.get_string("core", "logging_start_level") : lower(a[0]);
                 auto level = log::parse_level(wanted);
                 if (!level) return answer(fmt::format("ERROR: {}", level.error().message()));
                 log::set_level(*level);
                 std::string upper = wanted.starts_with("LOG_LEVEL_") ? wanted.substr(10) : wanted;
-                for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+                for (char& c : upper)
+                  c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
                 answer(fmt::format("OK, current level is LOG_LEVEL_{}", upper));
               });
   commands.on("task-code", "The remote procedures whose name contains a keyword", "[keyword...]",
@@ -166,21 +182,27 @@ void add_standard_commands(RemoteCommands& commands, const char* role, const Con
                   auto name = task_name(static_cast<TaskCode>(i));
                   if (name.empty()) break;
                   bool matches = a.empty();
-                  for (const auto& word : a) matches = matches || name.find(word) != std::string_view::npos;
+                  for (const auto& word : a)
+                    matches = matches || name.find(word) != std::string_view::npos;
                   if (matches) out += fmt::format("    {}\n", name);
                 }
                 answer(out);
               });
   auto counters = std::make_shared<LegacyCounters>(registry, role);
   auto perf = [&](const char* name, const char* description, LegacyCounters::Match match) {
-    commands.on(name, description, "[text...]", [counters, match, &shard](const Arguments& a, Answer answer) {
-      answer(counters->to_json(match, a, shard.now(), shard.wall_us()));
-    });
+    commands.on(name, description, "[text...]",
+                [counters, match, &shard](const Arguments& a, Answer answer) {
+                  answer(counters->to_json(match, a, shard.now(), shard.wall_us()));
+                });
   };
-  perf("perf-counters", "Counters whose whole name matches a regular expression", LegacyCounters::Match::kRegex);
-  perf("perf-counters-by-substr", "Counters whose name contains a text", LegacyCounters::Match::kSubstring);
-  perf("perf-counters-by-prefix", "Counters whose name begins with a text", LegacyCounters::Match::kPrefix);
-  perf("perf-counters-by-postfix", "Counters whose name ends with a text", LegacyCounters::Match::kPostfix);
+  perf("perf-counters", "Counters whose whole name matches a regular expression",
+       LegacyCounters::Match::kRegex);
+  perf("perf-counters-by-substr", "Counters whose name contains a text",
+       LegacyCounters::Match::kSubstring);
+  perf("perf-counters-by-prefix", "Counters whose name begins with a text",
+       LegacyCounters::Match::kPrefix);
+  perf("perf-counters-by-postfix", "Counters whose name ends with a text",
+       LegacyCounters::Match::kPostfix);
 }
 
 }  // namespace markab::rpc

@@ -1,7 +1,7 @@
 #pragma once
-// Remote commands: RPC_CLI_CLI_CALL, by which operators' tools ask a daemon by words (spec 07 §2). A table of commands,
-// those that every daemon has, and the handler. Filled before the server listens; commands run on the connection's
-// shard and may answer later from any thread.
+// Remote commands: RPC_CLI_CLI_CALL, by which operators' tools ask a daemon by words (spec 07 §2).
+// A table of commands, those that every daemon has, and the handler. Filled before the server
+// listens; commands run on the connection's shard and may answer later from any thread.
 
 #include <atomic>
 #include <map>
@@ -27,8 +27,10 @@ class RemoteCommands {
   void on(const std::string& names, std::string description, std::string usage, Run run);
   // A switch: no argument shows it, true or false sets it (spec 07 §2.2).
   void on_bool(const std::string& name, std::string description, std::atomic<bool>& value);
-  // A number: shown without argument; `DEFAULT` brings back the value it has now. Outside [min, max]: refused.
-  void on_int(const std::string& name, std::string description, std::atomic<int64_t>& value, int64_t min, int64_t max);
+  // A number: shown without argument; `DEFAULT` brings back the value it has now. Outside [min,
+  // max]: refused.
+  void on_int(const std::string& name, std::string description, std::atomic<int64_t>& value,
+              int64_t min, int64_t max);
 
   // Unknown commands answer "unknown command '<x>'".
   void run(const std::string& name, const Arguments& arguments, Answer answer) const;
@@ -47,12 +49,13 @@ class RemoteCommands {
   std::map<std::string, Command*, std::less<>> by_name_;
 };
 
-// help, server-info, config-dump, flush-log, reset-log-start-level, task-code and the perf-counters family. The
-// references must outlive `commands`; `shard` gives the clock.
+// help, server-info, config-dump, flush-log, reset-log-start-level, task-code and the perf-counters
+// family. The references must outlive `commands`; `shard` gives the clock.
 void add_standard_commands(RemoteCommands& commands, const char* role, const Config& config,
                            const MetricRegistry& registry, io::Shard& shard);
 
-// Two-space indented JSON with sorted keys, string values: the form of answers to set and show (spec 07 §2.2).
+// Two-space indented JSON with sorted keys, string values: the form of answers to set and show
+// (spec 07 §2.2).
 std::string command_json(const std::map<std::string, std::string>& fields);
 
 }  // namespace markab::rpc

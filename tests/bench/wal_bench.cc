@@ -107,7 +107,7 @@ void none(benchmark::State& state) { append(state, LogSync::kNone, 10000); }
 #define CASES               \
   Args({1, 1, 200})         \
       ->Args({1, 20, 200})  \
-      ->Args({16, 20, 200})  \
+      ->Args({16, 20, 200}) \
       ->Args({64, 20, 200}) \
       ->Args({16, 20, 4096})
 BENCHMARK(always)->CASES->UseRealTime()->Unit(benchmark::kMillisecond);

@@ -1,5 +1,6 @@
-// Whole clusters under faults. Each key has one writer, so a history is checked without search: what a read returns lies
-// between the last value acknowledged before the read began and the last one attempted, and never goes back.
+// Whole clusters under faults. Each key has one writer, so a history is checked without search:
+// what a read returns lies between the last value acknowledged before the read began and the last
+// one attempted, and never goes back.
 
 #include <gtest/gtest.h>
 
@@ -15,10 +16,12 @@ using std::chrono::seconds;
 constexpr int kKeys = 24;
 constexpr Duration kOperationTimeout = seconds(2);
 
-// One client per key: writes 1, 2, 3, ... or increments, reads in between, and remembers what it may expect.
+// One client per key: writes 1, 2, 3, ... or increments, reads in between, and remembers what it
+// may expect.
 class Workload {
  public:
-  explicit Workload(SimCluster& cluster) : cluster_(cluster), core_(cluster.client()), keys_(kKeys) {}
+  explicit Workload(SimCluster& cluster)
+      : cluster_(cluster), core_(cluster.client()), keys_(kKeys) {}
 
   void start() {
     core_.shard().post([this] {
@@ -73,10 +76,11 @@ class Workload {
     auto& key = keys_[static_cast<size_t>(k)];
     if (cluster_.world().random().chance(0.3)) {
       auto least = key.acked;
-      run<std::string>(client::prepare_get(name(k), ""), [this, k, least](Outcome<std::string> got) {
-        check_read(k, least, got);
-        again(k);
-      });
+      run<std::string>(client::prepare_get(name(k), ""),
+                       [this, k, least](Outcome<std::string> got) {
+                         check_read(k, least, got);
+                         again(k);
+                       });
       return;
     }
     auto value = key.attempted + 1;
@@ -87,30 +91,34 @@ class Workload {
         again(k);
       });
     } else {
-      run<Nothing>(client::prepare_set(name(k), "", std::to_string(value), 0), [this, k, value](auto got) {
-        if (got) {
-          keys_[static_cast<size_t>(k)].acked = value;
-          ++acknowledged_;
-        }
-        again(k);
-      });
+      run<Nothing>(client::prepare_set(name(k), "", std::to_string(value), 0),
+                   [this, k, value](auto got) {
+                     if (got) {
+                       keys_[static_cast<size_t>(k)].acked = value;
+                       ++acknowledged_;
+                     }
+                     again(k);
+                   });
     }
   }
 
   void again(int k) {
     auto timer = std::make_shared<io::TimerHandle>();
-    *timer = core_.shard().after(milliseconds(1 + static_cast<int64_t>(cluster_.world().random().below(20))),
-                                 [this, k, timer] {
-                                   auto release = std::move(*timer);
-                                   next(k);
-                                 });
+    *timer = core_.shard().after(
+        milliseconds(1 + static_cast<int64_t>(cluster_.world().random().below(20))),
+        [this, k, timer] {
+          auto release = std::move(*timer);
+          next(k);
+        });
   }
 
   void check_increment(int k, int64_t got) {
     auto& key = keys_[static_cast<size_t>(k)];
-    // Of the attempts so far, this one surely counted once, and so did every acknowledged one before.
+    // Of the attempts so far, this one surely counted once, and so did every acknowledged one
+    // before.
     if (got <= key.acked || got > key.attempted) {
-      violations_.push_back(fmt::format("{}: increment returned {}, expected ({}, {}]", name(k), got, key.acked, key.attempted));
+      violations_.push_back(fmt::format("{}: increment returned {}, expected ({}, {}]", name(k),
+                                        got, key.acked, key.attempted));
     }
     key.acked = got;
     ++acknowledged_;
@@ -118,11 +126,13 @@ class Workload {
 
   void check_read(int k, int64_t least, const Outcome<std::string>& got) {
     auto& key = keys_[static_cast<size_t>(k)];
-    if (!got && got.error().code != ErrorCode::kNotFound) return;  // refused or timed out: nothing is known
+    if (!got && got.error().code != ErrorCode::kNotFound)
+      return;  // refused or timed out: nothing is known
     ++reads_;
     int64_t value = got ? std::stoll(*got) : 0;
     if (value < least || value > key.attempted) {
-      violations_.push_back(fmt::format("{}: read {}, expected {} to {}", name(k), value, least, key.attempted));
+      violations_.push_back(
+          fmt::format("{}: read {}, expected {} to {}", name(k), value, least, key.attempted));
     }
     key.acked = std::max(key.acked, value);  // later reads must not go back
   }
@@ -141,7 +151,8 @@ class Workload {
 void expect_equal_replicas(SimCluster& cluster, int replicas) {
   std::map<Gpid, std::vector<SimCluster::Content>> by_partition;
   for (int i = 0; i < replicas; ++i) {
-    for (auto& [gpid, content] : cluster.content(i)) by_partition[gpid].push_back(std::move(content));
+    for (auto& [gpid, content] : cluster.content(i))
+      by_partition[gpid].push_back(std::move(content));
   }
   EXPECT_FALSE(by_partition.empty());
   for (const auto& [gpid, contents] : by_partition) {
@@ -155,7 +166,8 @@ void expect_equal_replicas(SimCluster& cluster, int replicas) {
 
 class SimulatedCluster : public testing::TestWithParam<uint64_t> {};
 
-// Message loss all the time; machines crash, losing what was not durable, and processes are killed, one at a time.
+// Message loss all the time; machines crash, losing what was not durable, and processes are killed,
+// one at a time.
 TEST_P(SimulatedCluster, SurvivesLossAndCrashes) {
   SimCluster cluster(GetParam(), {});
   cluster.create_table("sim", 4);
@@ -193,7 +205,8 @@ TEST_P(SimulatedCluster, SurvivesLossAndCrashes) {
   EXPECT_TRUE(world.run_until([&] { return load.idle(); }, seconds(10)));
   world.run_for(seconds(30));  // members return, commit points spread
   expect_equal_replicas(cluster, 3);
-  for (const auto& violation : load.violations()) ADD_FAILURE() << "seed " << GetParam() << ": " << violation;
+  for (const auto& violation : load.violations())
+    ADD_FAILURE() << "seed " << GetParam() << ": " << violation;
   EXPECT_GT(load.reads(), 50u);
 }
 
@@ -202,7 +215,8 @@ std::pair<uint64_t, uint64_t> seeds() {
   uint64_t first = 1;
   uint64_t last = 8;
   if (const char* asked = std::getenv("MARKAB_SIM_SEEDS")) {
-    MARKAB_ASSERT(std::sscanf(asked, "%lu..%lu", &first, &last) == 2 && first <= last, "expected FIRST..LAST", asked);
+    MARKAB_ASSERT(std::sscanf(asked, "%lu..%lu", &first, &last) == 2 && first <= last,
+                  "expected FIRST..LAST", asked);
   }
   return {first, last + 1};
 }

@@ -40,15 +40,16 @@ SimCluster::SimCluster(uint64_t seed, const ClusterOptions& options)
   meta_options.server_list = {meta_address().to_string()};
   meta_options.cluster_name = "sim";
   meta_ = meta::MetaServer::start(
-      {meta_runtime_->shard(0), *meta_network_, *meta_store_, *meta_election_, meta_metrics_}, std::move(meta_options),
-      meta_dispatcher_, meta_http_, meta_commands_);
+      {meta_runtime_->shard(0), *meta_network_, *meta_store_, *meta_election_, meta_metrics_},
+      std::move(meta_options), meta_dispatcher_, meta_http_, meta_commands_);
   network_.up(meta_address(), *meta_runtime_, meta_dispatcher_);
 
   nodes_.resize(static_cast<size_t>(options.replicas));
   for (int i = 0; i < options.replicas; ++i) {
     SimFileSystem::Options files;
     files.directories = {"/data"};
-    nodes_[static_cast<size_t>(i)].files = std::make_unique<SimFileSystem>(world_.random().next(), files);
+    nodes_[static_cast<size_t>(i)].files =
+        std::make_unique<SimFileSystem>(world_.random().next(), files);
     boot(i);
   }
 
@@ -56,7 +57,8 @@ SimCluster::SimCluster(uint64_t seed, const ClusterOptions& options)
   client_network_ = network_.make(kClient, *client_runtime_, 0);
   client::CoreOptions client_options;
   client_options.metas = {meta_address()};
-  client_ = std::make_unique<client::Core>(client_runtime_->shard(0), *client_network_, client_options);
+  client_ =
+      std::make_unique<client::Core>(client_runtime_->shard(0), *client_network_, client_options);
 }
 
 SimCluster::~SimCluster() {
@@ -80,7 +82,8 @@ void SimCluster::boot(int i) {
   MARKAB_ASSERT(node.server == nullptr, "a node that runs is booted", i);
   SimRuntime::Options runtime;
   runtime.shards = options_.shards;
-  node.runtime = std::make_unique<SimRuntime>(world_, fmt::format("r{}.{}", i, ++node.boots), runtime);
+  node.runtime =
+      std::make_unique<SimRuntime>(world_, fmt::format("r{}.{}", i, ++node.boots), runtime);
   std::vector<rpc::Network*> networks;
   for (int shard = 0; shard < options_.shards; ++shard) {
     node.networks.push_back(network_.make(replica_address(i), *node.runtime, shard));
@@ -97,10 +100,12 @@ void SimCluster::boot(int i) {
   options.log.sync = options_.log_sync;
   options.meta.metas = {meta_address()};
   options.meta.start_time_ms = node.runtime->wall_us() / 1000 + node.boots;
-  options.tuning.flush_after_log_bytes = 64u << 10;  // small, so that flushes and checkpoints happen in a short run
+  options.tuning.flush_after_log_bytes =
+      64u << 10;  // small, so that flushes and checkpoints happen in a short run
   options.tuning.keep_log_bytes = 64u << 10;
   auto& files = *node.files;
-  auto open = [&files, seed = world_.random().next()](engine::EngineOptions o) -> Result<std::unique_ptr<engine::Engine>> {
+  auto open = [&files, seed = world_.random().next()](
+                  engine::EngineOptions o) -> Result<std::unique_ptr<engine::Engine>> {
     engine::MapStoreOptions store;
     store.dir = o.dir;
     store.needs_disk_percent = 10;
@@ -110,7 +115,8 @@ void SimCluster::boot(int i) {
     o.seed = seed;
     return engine::Engine::over(std::move(*opened), std::move(o));
   };
-  node.server = std::make_unique<replica::ReplicaServer>(*node.runtime, networks, files, open, options, *node.metrics);
+  node.server = std::make_unique<replica::ReplicaServer>(*node.runtime, networks, files, open,
+                                                         options, *node.metrics);
   auto prepared = node.server->prepare_disks();
   MARKAB_ASSERT(prepared.ok(), "the simulated disk refuses", prepared);
   node.server->register_handlers(*node.dispatcher, *node.http);
@@ -152,7 +158,8 @@ void SimCluster::report_death(int i) {
   report.reason = "the supervisor saw it end";
   rpc::CallOptions options;
   client_runtime_->shard(0).post([this, args = rpc::encode_args(report), options] {
-    client_network_->call(meta_address(), rpc::TaskCode::kReportDeath, options, args, [](const rpc::Reply&) {});
+    client_network_->call(meta_address(), rpc::TaskCode::kReportDeath, options, args,
+                          [](const rpc::Reply&) {});
   });
 }
 
@@ -177,7 +184,8 @@ void SimCluster::create_table(const std::string& name, int partitions) {
       client_->call_meta(std::move(call), [&](client::Answer answer) {
         answered = true;
         wire::configuration_create_app_response response;
-        created = answer.error.code == ErrorCode::kOk && rpc::decode_result(answer.result, response).ok() &&
+        created = answer.error.code == ErrorCode::kOk &&
+                  rpc::decode_result(answer.result, response).ok() &&
                   response.err.code == Errc::kOk;
       });
     });

@@ -1,6 +1,7 @@
 #pragma once
-// A whole cluster in one process from one seed: a meta server and replica servers (production code) over the simulated
-// clock, network and disks, with the map store in RocksDB's place. Crashes lose what was not durable.
+// A whole cluster in one process from one seed: a meta server and replica servers (production code)
+// over the simulated clock, network and disks, with the map store in RocksDB's place. Crashes lose
+// what was not durable.
 
 #include <memory>
 #include <string>

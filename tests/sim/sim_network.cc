@@ -30,17 +30,21 @@ struct SimNetwork::Pending {
 
 class SimNetwork::Sink final : public rpc::ReplySink {
  public:
-  Sink(SimNetwork& network, std::shared_ptr<Pending> call) : network_(network), call_(std::move(call)) {}
+  Sink(SimNetwork& network, std::shared_ptr<Pending> call)
+      : network_(network), call_(std::move(call)) {}
 
-  void reply(const rpc::RequestHeader&, std::string_view, Errc error, std::string_view result) override {
+  void reply(const rpc::RequestHeader&, std::string_view, Errc error,
+             std::string_view result) override {
     auto& n = network_;
     ++n.messages_;
     if (!n.passes(call_->to, call_->from) || n.world_.random().chance(n.faults_.lose_reply)) return;
-    n.world_.schedule(n.arrival(call_->to, call_->from), [call = call_, error, text = std::string(result)] {
+    n.world_.schedule(n.arrival(call_->to, call_->from), [call = call_, error,
+                                                          text = std::string(result)] {
       auto block = std::make_shared<TextBlock>();
       block->text = text;
       rpc::Reply reply;
-      reply.status = error == Errc::kOk ? Status() : Status(error, fmt::format("{} answered so", call->to));
+      reply.status =
+          error == Errc::kOk ? Status() : Status(error, fmt::format("{} answered so", call->to));
       reply.result = block->text;
       reply.block = block;
       finish(call, std::move(reply));
@@ -81,8 +85,11 @@ class SimNetwork::Caller final : public rpc::Network {
       std::exchange(pending->done, nullptr)(std::move(reply));
     });
     ++network_.messages_;
-    if (!network_.passes(self_, to) || network_.world_.random().chance(network_.faults_.lose_request)) return;
-    network_.world_.schedule(network_.arrival(self_, to), [&n = network_, pending] { n.deliver(pending); });
+    if (!network_.passes(self_, to) ||
+        network_.world_.random().chance(network_.faults_.lose_request))
+      return;
+    network_.world_.schedule(network_.arrival(self_, to),
+                             [&n = network_, pending] { n.deliver(pending); });
   }
   HostPort self() const override { return self_; }
 
@@ -117,7 +124,8 @@ void SimNetwork::down(HostPort node) {
     if (!passes(node, call->from)) continue;
     world_.schedule(arrival(node, call->from), [call] {
       rpc::Reply reply;
-      reply.status = Status(Errc::kNetworkFailure, fmt::format("the connection to {} was lost", call->to));
+      reply.status =
+          Status(Errc::kNetworkFailure, fmt::format("the connection to {} was lost", call->to));
       finish(call, std::move(reply));
     });
   }
@@ -130,7 +138,8 @@ void SimNetwork::deliver(const std::shared_ptr<Pending>& call) {
     if (!passes(call->to, call->from)) return;
     world_.schedule(arrival(call->to, call->from), [call] {
       rpc::Reply reply;
-      reply.status = Status(Errc::kNetworkFailure, fmt::format("{} refused the connection", call->to));
+      reply.status =
+          Status(Errc::kNetworkFailure, fmt::format("{} refused the connection", call->to));
       reply.never_sent = true;
       finish(call, std::move(reply));
     });
@@ -141,18 +150,19 @@ void SimNetwork::deliver(const std::shared_ptr<Pending>& call) {
   std::erase_if(delivered_, [](const auto& weak) { return weak.expired(); });
   delivered_.push_back(call);
   // The messages of one pair of nodes share a connection, hence a shard.
-  auto shard = static_cast<int>(std::hash<HostPort>()(call->from) % static_cast<size_t>(endpoint.runtime->shard_count()));
+  auto shard = static_cast<int>(std::hash<HostPort>()(call->from) %
+                                static_cast<size_t>(endpoint.runtime->shard_count()));
   auto block = std::make_shared<TextBlock>();
   block->text = call->args;
   rpc::RequestHeader header;
   header.code = call->code;
   header.gpid = call->options.gpid;
   header.partition_hash = call->options.partition_hash;
-  header.timeout_ms =
-      static_cast<int32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(call->options.timeout).count());
+  header.timeout_ms = static_cast<int32_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(call->options.timeout).count());
   header.id = call->id;
-  auto request = std::make_shared<rpc::Request>(header, rpc::task_name(call->code), block->text, block,
-                                                std::make_shared<Sink>(*this, call));
+  auto request = std::make_shared<rpc::Request>(header, rpc::task_name(call->code), block->text,
+                                                block, std::make_shared<Sink>(*this, call));
   auto& target = endpoint.runtime->shard(shard);
   target.post([dispatcher = endpoint.dispatcher, request, &target] {
     request->arrived = target.now();

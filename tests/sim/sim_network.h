@@ -1,7 +1,8 @@
 #pragma once
-// The simulated side of rpc::Network: messages between the nodes of one world, delayed, lost, cut off or refused as the
-// test says. Requests reach the Dispatcher of the node they name, on one of its shards; answers and failures come back
-// as a real channel would bring them: a dead process refuses, a process that dies fails what it owes, silence times out.
+// The simulated side of rpc::Network: messages between the nodes of one world, delayed, lost, cut
+// off or refused as the test says. Requests reach the Dispatcher of the node they name, on one of
+// its shards; answers and failures come back as a real channel would bring them: a dead process
+// refuses, a process that dies fails what it owes, silence times out.
 
 #include <map>
 #include <memory>
@@ -58,7 +59,8 @@ class SimNetwork {
 
   Duration delay() {
     auto span = static_cast<uint64_t>((faults_.max_delay - faults_.min_delay).count());
-    return faults_.min_delay + Duration(static_cast<int64_t>(span == 0 ? 0 : world_.random().below(span)));
+    return faults_.min_delay +
+           Duration(static_cast<int64_t>(span == 0 ? 0 : world_.random().below(span)));
   }
   bool passes(HostPort from, HostPort to) const { return !cuts_.contains({from, to}); }
   void deliver(const std::shared_ptr<Pending>& call);

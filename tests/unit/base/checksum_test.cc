@@ -30,7 +30,9 @@ TEST(Crc32c, KnownValueAndContinuation) {
   std::string data;
   for (int i = 0; i < 1000; ++i) data += static_cast<char>(random.below(256));
   for (size_t cut : {size_t{0}, size_t{1}, size_t{7}, size_t{8}, size_t{500}, data.size()}) {
-    EXPECT_EQ(crc32c(std::string_view(data).substr(cut), crc32c(std::string_view(data).substr(0, cut))), crc32c(data));
+    EXPECT_EQ(
+        crc32c(std::string_view(data).substr(cut), crc32c(std::string_view(data).substr(0, cut))),
+        crc32c(data));
   }
 }
 

@@ -30,7 +30,8 @@ TEST(Escape, UnescapesTheRest) {
 }
 
 TEST(Escape, RefusesWhatIsCutShort) {
-  for (const auto* bad : {"a\\", "\\x", "\\x1", "\\xg0", "\\x0g"}) EXPECT_FALSE(unescape(bad)) << bad;
+  for (const auto* bad : {"a\\", "\\x", "\\x1", "\\xg0", "\\x0g"})
+    EXPECT_FALSE(unescape(bad)) << bad;
 }
 
 TEST(Escape, CutsLongKeysForLogs) {

@@ -14,7 +14,8 @@ TEST(Gpid, PacksAsTheWireDoes) {  // 01 §7: (partition_index << 32) + app_id
 
 TEST(Gpid, ParsesOnlyItself) {
   EXPECT_EQ(*Gpid::parse("12.3"), (Gpid{12, 3}));
-  for (const auto* bad : {"", ".", "1", "1.", ".1", "1.2.3", "a.b", "1.2 ", "-1.2", "1.-2", "99999999999.1"}) {
+  for (const auto* bad :
+       {"", ".", "1", "1.", ".1", "1.2.3", "a.b", "1.2 ", "-1.2", "1.-2", "99999999999.1"}) {
     EXPECT_FALSE(Gpid::parse(bad)) << bad;
   }
 }
@@ -25,8 +26,8 @@ TEST(HostPort, ParsesDottedAddresses) {
   EXPECT_EQ(node.port, 34801);
   EXPECT_EQ(node.to_string(), "10.0.0.1:34801");
   EXPECT_EQ(HostPort().to_string(), "-");
-  for (const auto* bad : {"", "10.0.0.1", "10.0.0:1", "10.0.0.1.2:1", "256.0.0.1:1", "10.0.0.1:65536", "10.0.0.1:",
-                          "host:1", "10.0.0.1:1x", " 10.0.0.1:1"}) {
+  for (const auto* bad : {"", "10.0.0.1", "10.0.0:1", "10.0.0.1.2:1", "256.0.0.1:1",
+                          "10.0.0.1:65536", "10.0.0.1:", "host:1", "10.0.0.1:1x", " 10.0.0.1:1"}) {
     EXPECT_FALSE(HostPort::parse(bad)) << bad;
   }
 }

@@ -24,8 +24,8 @@ TEST(Errc, OnlyKnownNamesGoIntoAThftEnvelope) {
   for (int i = 0; i < kErrcCount; ++i) {
     auto sent = errc_for_thft(static_cast<Errc>(i));
     EXPECT_LE(static_cast<int>(sent), static_cast<int>(Errc::kDiskInsufficient));
-    for (auto unknown_to_go : {Errc::kLearnerNotFound, Errc::kDirNotEmpty, Errc::kFsInternal, Errc::kIgnoreBadData,
-                               Errc::kMockInternal}) {
+    for (auto unknown_to_go : {Errc::kLearnerNotFound, Errc::kDirNotEmpty, Errc::kFsInternal,
+                               Errc::kIgnoreBadData, Errc::kMockInternal}) {
       EXPECT_NE(sent, unknown_to_go);
     }
   }

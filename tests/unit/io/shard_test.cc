@@ -27,7 +27,8 @@ TEST(RealShard, TimersFireOnceAndNotBeforeTheirTime) {
   auto& shard = runtime.shard(0);
   runtime.run_and_wait(0, [&] {
     auto start = shard.now();
-    timer = shard.after(std::chrono::milliseconds(20), [&, start] { fired.set_value(shard.now() - start); });
+    timer = shard.after(std::chrono::milliseconds(20),
+                        [&, start] { fired.set_value(shard.now() - start); });
   });
   EXPECT_GE(fired.get_future().get(), std::chrono::milliseconds(20));
   runtime.run_and_wait(0, [&] { timer.cancel(); });
