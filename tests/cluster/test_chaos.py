@@ -1,0 +1,206 @@
+"""Rounds of faults against real daemons while several clients write down what they see; whether that is linearizable is
+judged by Porcupine (chaos/judge). MARKAB_CHAOS_ROUNDS rounds (14), MARKAB_CHAOS_SEED repeats a choice of faults.
+
+Budget: about 9 s a round; 3 minutes in all.
+"""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "chaos"))
+import netbox  # noqa: E402
+from onebox import BIN, wait_until  # noqa: E402
+
+ROUNDS = int(os.environ.get("MARKAB_CHAOS_ROUNDS", "14"))
+SEED = int(os.environ.get("MARKAB_CHAOS_SEED", random.randrange(1 << 32)))
+CLIENTS = 5
+PARTITIONS = 4
+CALM_SECONDS = 1.5
+
+
+# ---- faults: each leaves the cluster whole again ---------------------------------------------------------------
+def kill_one(box, dice):
+    node = dice.choice(box.replicas)
+    node.kill()
+    if dice.random() < 0.5:  # its supervisor saw it; else the lease must run out
+        box.shell("report_death %s" % node.address)
+    time.sleep(dice.uniform(0.1, 3))
+    node.start()
+
+
+def kill_two(box, dice):
+    nodes = dice.sample(box.replicas, 2)
+    for node in nodes:
+        node.kill()
+    time.sleep(dice.uniform(0, 1.5))
+    for node in nodes:
+        node.start()
+
+
+def kill_all(box, dice):
+    for node in box.replicas:
+        node.send(signal.SIGKILL)
+    for node in box.replicas:
+        node.process.wait()
+        node.start()
+
+
+def kill_meta(box, dice):
+    box.meta.kill()
+    time.sleep(dice.uniform(0, 3))
+    box.meta.start()
+
+
+def restart_one(box, dice):
+    node = dice.choice(box.replicas)
+    node.stop()
+    node.start()
+
+
+def _pause(node, seconds):
+    node.send(signal.SIGSTOP)
+    time.sleep(seconds)
+    node.send(signal.SIGCONT)
+
+
+def nap(box, dice):
+    _pause(dice.choice(box.replicas), dice.uniform(1, 3))
+
+
+def sleep_through_the_lease(box, dice):
+    _pause(dice.choice(box.replicas), 8)
+
+
+def cut_two_replicas(box, dice):
+    a, b = dice.sample(box.replicas, 2)
+    box.cut(a, b)
+    time.sleep(dice.uniform(2, 6))
+    box.heal()
+
+
+def cut_one_way(box, dice):
+    a, b = dice.sample(box.replicas, 2)
+    box.cut(a, b, both=False)
+    time.sleep(dice.uniform(2, 6))
+    box.heal()
+
+
+def cut_off_from_the_meta(box, dice):
+    box.cut(dice.choice(box.replicas), box.meta, both=dice.random() < 0.5)
+    time.sleep(8)
+    box.heal()
+
+
+def isolate_from_servers(box, dice):
+    """Its clients still reach it: it must not serve them for longer than its lease."""
+    node = dice.choice(box.replicas)
+    for other in [box.meta, *box.replicas]:
+        if other is not node:
+            box.cut(node, other)
+    time.sleep(8)
+    box.heal()
+
+
+FAULTS = [kill_one, kill_two, kill_all, kill_meta, restart_one, nap, sleep_through_the_lease, cut_two_replicas,
+          cut_one_way, cut_off_from_the_meta, isolate_from_servers]
+
+
+# ---- the run -----------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    """The path of the judge's program."""
+    go = "/usr/bin/go" if os.path.exists("/usr/bin/go") else shutil.which("go")
+    if go is None:
+        pytest.skip("golang is not installed: nothing judges the histories")
+    out = str(tmp_path_factory.mktemp("judge") / "judge")
+    done = subprocess.run([go, "build", "-o", out, "."], cwd=os.path.join(HERE, "chaos", "judge"), text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+                          env=dict(os.environ, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly"))
+    if done.returncode != 0 and ("dial tcp" in done.stdout or "lookup" in done.stdout):
+        pytest.skip("the Go module registry is out of reach")
+    assert done.returncode == 0, done.stdout
+    return out
+
+
+def judged(judge, history, pictures=None):
+    """(the judge's words, its exit code)."""
+    done = subprocess.run([judge, *([pictures] if pictures else [])], stdin=history, stdout=subprocess.PIPE, text=True,
+                          timeout=600)
+    return json.loads(done.stdout), done.returncode
+
+
+def test_the_judge_can_find_fault(judge, tmp_path):
+    """A value that was overwritten is read again; and a lost increment."""
+    def entry(key, op, argument, result, call, unknown=False):
+        return json.dumps({"client": call, "key": key, "op": op, "argument": argument, "result": result, "call": call,
+                           "return": call + 1, "unknown": unknown}) + "\n"
+    good = [entry("a", "put", "1", "", 0), entry("a", "put", "2", "", 10, unknown=True), entry("a", "get", "", "1", 20),
+            entry("a", "get", "", "2", 30), entry("a", "cas", "2 3", "true", 40), entry("a", "cas", "2 4", "false", 50),
+            entry("n", "incr", "", "1", 0), entry("n", "incr", "", "", 10, unknown=True), entry("n", "incr", "", "3", 20)]
+    stale, lost = [entry("a", "get", "", "2", 60)], [entry("n", "incr", "", "3", 60)]
+    for lines, code, bad in [(good, 0, []), (good + stale, 1, ["a"]), (good + lost, 1, ["n"])]:
+        path = tmp_path / "history"
+        path.write_text("".join(lines))
+        with open(path) as history:
+            words, got = judged(judge, history)
+        assert (got, words["bad_keys"]) == (code, bad)
+
+
+def test_histories_under_faults_are_linearizable(judge, tmp_path, record_property):
+    missing = netbox.unavailable()
+    if missing:
+        pytest.skip(missing)
+    dice = random.Random(SEED)
+    print("MARKAB_CHAOS_SEED=%d" % SEED)
+    box = netbox.NetBox(tmp_path, BIN, settings=["replication.log_sync=interval"])
+    faults = []
+    try:
+        def created():
+            try:
+                box.shell("create chaos -p %d -r 3" % PARTITIONS)
+                return True
+            except RuntimeError:
+                return False
+        wait_until(30, created, 0.3)
+        box.shell("wait_healthy chaos -t 30")
+        with open(tmp_path / "history", "w") as history:
+            clients = box.inside([sys.executable, os.path.join(HERE, "chaos", "clients.py"), box.meta.address, "chaos",
+                                  str(CLIENTS)], stdin=subprocess.PIPE, stdout=history, text=True)
+            try:
+                for number in range(ROUNDS):
+                    if number % len(FAULTS) == 0:
+                        order = dice.sample(FAULTS, len(FAULTS))
+                    fault = order[number % len(FAULTS)]
+                    clients.stdin.write("round %d\n" % number)
+                    clients.stdin.flush()
+                    time.sleep(CALM_SECONDS)
+                    fault(box, dice)
+                    faults.append(fault.__name__)
+                    box.shell("wait_healthy chaos -t 60", timeout=90)
+                    time.sleep(CALM_SECONDS)
+            finally:
+                clients.stdin.close()
+                clients.wait(60)
+            assert clients.returncode == 0
+    finally:
+        box.close()
+    os.makedirs(tmp_path / "pictures")
+    with open(tmp_path / "history") as history:
+        entries = [json.loads(line) for line in history]
+        history.seek(0)
+        words, code = judged(judge, history, str(tmp_path / "pictures"))
+    record_property("rounds", len(faults))
+    record_property("faults", " ".join(faults))
+    record_property("operations judged", words["operations"])
+    record_property("of them without an answer", sum(e["unknown"] for e in entries if e["op"] != "get"))
+    record_property("seed", SEED)
+    assert code == 0, "%s; MARKAB_CHAOS_SEED=%d; pictures of the keys in %s" % (words, SEED, tmp_path / "pictures")
+    assert words["operations"] > 100 * len(faults)
