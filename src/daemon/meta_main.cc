@@ -5,11 +5,9 @@
 
 #include "base/log.h"
 #include "daemon/config_keys.h"
+#include "daemon/meta_state.h"
 #include "daemon/program.h"
-#include "io/file.h"
 #include "meta/config_keys.h"
-#include "meta/embedded_election.h"
-#include "meta/embedded_store.h"
 #include "meta/meta_server.h"
 #include "rpc/channel.h"
 #include "rpc/process_metrics.h"
@@ -43,29 +41,24 @@ int run(int argc, char** argv) {
     return 0;
   }
   StopSignal stop_signal;
+  auto names = prepare_meta_state(**config, *options);
+  if (!names) refuse_to_start(kProgram, names.error());
   if (auto s = start_log(**config); !s.ok()) refuse_to_start(kProgram, s);
   auto cluster = options->cluster_name;
   MARKAB_INFO("{} {} starts as {} of cluster {}", kProgram, rpc::kVersion, *self, cluster);
-  auto state_dir = (*config)->get_string("meta_server", "state_dir");
-  auto& files = io::real_file_system();
-  if (auto s = prepare_directory(state_dir, "[meta_server] state_dir"); !s.ok())
-    refuse_to_start(kProgram, s);
-  if (auto s = meta::claim_state_dir(files, state_dir, cluster, *self); !s.ok())
-    refuse_to_start(kProgram, s);
 
   // The meta's work is one shard's (meta_server.h); connections share it.
   io::RealRuntimeOptions runtime_options;
   runtime_options.shards = 1;
-  runtime_options.blocking_threads = 2;
+  // A login to ZooKeeper may hold one for as long as a KDC does not answer.
+  runtime_options.blocking_threads = options->zookeeper ? 4 : 2;
   io::RealRuntime runtime(runtime_options);
   MetricRegistry registry;
   auto process = rpc::process_metrics(registry);
   rpc::ChannelOptions channel_options;
   channel_options.self = *self;
   auto channels = rpc::make_channels(runtime, 0, channel_options);
-  auto store = meta::make_embedded_store(runtime.shard(0), runtime.blocking(), state_dir, cluster);
-  auto election =
-      meta::make_embedded_election(runtime.shard(0), runtime.blocking(), files, state_dir, *self);
+  auto state = make_meta_state(runtime, **config, *options, *names, process);
 
   rpc::Dispatcher dispatcher;
   rpc::HttpRouter http;
@@ -74,8 +67,9 @@ int run(int argc, char** argv) {
                           [&runtime] { return runtime.shard(0).wall_us(); });
   rpc::add_standard_commands(commands, "meta", **config, registry, runtime.shard(0));
   security::answer_without_authentication(dispatcher);
-  auto server = meta::MetaServer::start({runtime.shard(0), *channels, *store, *election, registry},
-                                        std::move(*options), dispatcher, http, commands);
+  auto server = meta::MetaServer::start(
+      {runtime.shard(0), *channels, *state.store, *state.election, registry}, std::move(*options),
+      dispatcher, http, commands);
   commands.serve(dispatcher);
   auto listening =
       rpc::Server::start(runtime, listen_options(**config, *self), dispatcher, http, registry);

@@ -28,15 +28,18 @@ void refresh(const Config& config, CoreOptions& core) {
   core.max_reserved_dropped = number("max_reserved_dropped_replicas");
 }
 
+bool asks_for_zookeeper(const Config& config, const char* name) {
+  return config.get_string(kMeta, name).find("zookeeper") != std::string::npos;
+}
+
 // What is asked for and is not there must not be taken for granted.
 Status check_kinds(const Config& config) {
-  for (const char* name : {"meta_state_service_type", "distributed_lock_service_type"}) {
-    std::string kind = config.get_string(kMeta, name);
-    if (kind.find("zookeeper") == std::string::npos) continue;
+  bool state = asks_for_zookeeper(config, "meta_state_service_type");
+  bool lock = asks_for_zookeeper(config, "distributed_lock_service_type");
+  if (state != lock) {
     return Status(Errc::kInvalidParameters,
-                  fmt::format("[meta_server] {} = {}: this version keeps its state on the machine; "
-                              "set it to embedded",
-                              name, kind));
+                  "[meta_server] meta_state_service_type and distributed_lock_service_type must "
+                  "both be ZooKeeper's, or neither: who lost the election must not write");
   }
   if (config.get_bool(kMeta, "recover_from_replica_server")) {
     return Status(Errc::kInvalidParameters,
@@ -74,12 +77,13 @@ std::vector<ConfigKey> meta_config_keys() {
       ConfigKey::word(kMeta, "meta_state_service_type", "embedded",
                       {"embedded", "meta_state_service_zookeeper", "meta_state_service_simple"},
                       "Where the cluster's state is kept"));
-  text(kMeta, "meta_state_service_parameters", "", "Unused with the embedded store");
+  text(kMeta, "meta_state_service_parameters", "", "Accepted, without effect");
   keys.push_back(ConfigKey::word(
       kMeta, "distributed_lock_service_type", "embedded",
       {"embedded", "distributed_lock_service_zookeeper", "distributed_lock_service_simple"},
       "How the leader is elected"));
-  text(kMeta, "distributed_lock_service_parameters", "", "Root of the lock in ZooKeeper");
+  text(kMeta, "distributed_lock_service_parameters", "",
+       "Root of the lock in ZooKeeper; empty: lock below cluster_root");
   keys.push_back(ConfigKey::word(kMeta, "meta_function_level_on_start", "steady",
                                  {"stopped", "blind", "freezed", "steady", "lively"},
                                  "Function level of a new leader"));
@@ -132,8 +136,50 @@ std::vector<ConfigKey> meta_config_keys() {
   keys.push_back(ConfigKey::boolean(
       "markab", "allow_any_partition_count", false,
       "Allow tables whose partition count is no power of two; they cannot be split"));
+  for (ConfigKey& key : zk::config_keys()) keys.push_back(std::move(key));
   return keys;
 }
+
+namespace {
+
+bool is_node_path(const std::string& path) {
+  return !path.empty() && path[0] == '/' && (path.size() == 1 || path.back() != '/') &&
+         path.find("//") == std::string::npos;
+}
+
+Status read_zookeeper(const Config& config, MetaOptions& out) {
+  if (!asks_for_zookeeper(config, "meta_state_service_type")) return {};
+  auto refuse = [](std::string why) { return Status(Errc::kInvalidParameters, std::move(why)); };
+  auto options = zk::read_options(config, out.warnings);
+  if (!options) return options.error();
+  std::string lock = config.get_string(kMeta, "distributed_lock_service_parameters");
+  lock = lock.substr(0, lock.find_first_of(" ,"));
+  out.lock_root = !lock.empty()             ? lock
+                  : out.cluster_root == "/" ? "/lock"
+                                            : out.cluster_root + "/lock";
+  for (const std::string& path : {out.cluster_root, out.lock_root}) {
+    if (!is_node_path(path)) {
+      return refuse(
+          fmt::format("[meta_server] cluster_root, distributed_lock_service_parameters: "
+                      "{} is no path; write it as /markab/cluster1",
+                      path));
+    }
+  }
+  // 03 §7: else a meta failover makes every replica inactive.
+  Duration bound = out.core.lease - out.check_interval;
+  if (options->session_timeout >= bound) {
+    return refuse(fmt::format(
+        "[zookeeper] timeout_ms = {} must be below [replication] fd_lease_seconds less "
+        "fd_check_interval_ms, which is {} ms: replicas would stop serving in each meta failover",
+        options->session_timeout / std::chrono::milliseconds(1),
+        bound / std::chrono::milliseconds(1)));
+  }
+  out.zookeeper_hosts = config.get_string("zookeeper", "hosts_list");
+  out.zookeeper = std::move(*options);
+  return {};
+}
+
+}  // namespace
 
 Result<MetaOptions> read_meta_options(const Config& config, HostPort self) {
   MetaOptions out;
@@ -174,6 +220,7 @@ Result<MetaOptions> read_meta_options(const Config& config, HostPort self) {
         "[meta_server] min_allowed_replica_count must not be above max_allowed_replica_count");
   }
   core.max_partition_count = static_cast<int32_t>(number("max_partition_count"));
+  if (Status s = read_zookeeper(config, out); !s.ok()) return s;
   core.any_partition_count = config.get_bool("markab", "allow_any_partition_count");
   core.hold_dropped_seconds = number("hold_seconds_for_dropped_app");
   core.mutation_2pc_min_replica_count =

@@ -2,11 +2,13 @@
 // The meta server's configuration keys (03 §17, 07 §9.3) and what it makes of them.
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/config.h"
 #include "meta/core/options.h"
+#include "zk/options.h"
 
 namespace markab::meta {
 
@@ -21,6 +23,9 @@ struct MetaOptions {
   std::string cluster_name;
   std::string zookeeper_hosts;  // shown by cluster_info; empty with the embedded store
   std::string cluster_root;
+  std::optional<zk::Options> zookeeper;  // unset: the embedded store
+  std::string lock_root;                 // of the election in ZooKeeper
+  std::vector<std::string> warnings;     // about the configuration, for the log
   Duration check_interval = std::chrono::milliseconds(200);
   CoreOptions core;
   // Brings options whose keys are mutable at run time up to date; empty: none are.

@@ -7,6 +7,7 @@
 
 #include "base/function.h"
 #include "base/ids.h"
+#include "base/status.h"
 
 namespace markab::meta {
 
@@ -23,6 +24,15 @@ class Election {
   virtual void start(Callback<Standing> on_change) = 0;
   // Gives up leading or standing; no call of `on_change` comes after `done`.
   virtual void stop(Task done) = 0;
+  // Whether who leads may act as the leader at this very moment. Asked before anything is answered
+  // or told, since a process that was paused may find out late that its time is over.
+  virtual bool holds() const { return true; }
+  // A witness saw the leader's process end: what it held is taken away now instead of when its
+  // session ends. Nothing when `leader` does not lead.
+  virtual void report_dead(HostPort leader, Callback<Status> done) {
+    (void)leader;  // here the kernel is the witness
+    done({});
+  }
 };
 
 }  // namespace markab::meta

@@ -84,6 +84,8 @@ uint64_t Leadership::await_update(Callback<Errc, PartitionConfig> done) {
 // Actions that come up while others are performed wait for their turn: the journal sees stores in
 // the core's order.
 void Leadership::perform(Actions actions) {
+  // 03 §7: a leader whose time is over tells nobody anything; its end is on its way.
+  if (!seams_.election.holds()) return;
   for (Action& action : actions) queue_.push_back(std::move(action));
   if (performing_) return;
   performing_ = true;

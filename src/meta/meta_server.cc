@@ -67,10 +67,17 @@ void MetaServer::on(rpc::TaskCode code, Handler handler) {
   auto [it, fresh] = handlers_.emplace(code, std::move(handler));
   MARKAB_ASSERT(fresh, "two handlers for one task code", rpc::task_name(code));
   dispatcher_->on(code, [this, handler = &it->second](rpc::Request request) {
-    if (seams_.shard.in_thread()) return (*handler)(std::move(request));
-    seams_.shard.post(
-        [handler, request = std::move(request)]() mutable { (*handler)(std::move(request)); });
+    auto run = [this, handler](rpc::Request r) {
+      drop_stale_leadership();
+      (*handler)(std::move(r));
+    };
+    if (seams_.shard.in_thread()) return run(std::move(request));
+    seams_.shard.post([run, request = std::move(request)]() mutable { run(std::move(request)); });
   });
+}
+
+void MetaServer::drop_stale_leadership() {
+  if (leadership_ != nullptr && !seams_.election.holds()) stand({});
 }
 
 void MetaServer::name_leader(wire::query_cfg_response& response) {

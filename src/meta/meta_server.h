@@ -60,8 +60,14 @@ class MetaServer {
   // else is answered before.
   template <typename Argument, typename Response, typename F>
   void serve(rpc::TaskCode code, F handle) {
-    on(code, [this, handle](rpc::Request request) {
-      if (!admitted<Response>(request)) return;
+    serve_unless<Argument, Response>(
+        code, [](rpc::Request&) { return false; }, handle);
+  }
+  // As serve(), but `taken(request)` is asked before and may answer the request in any standing.
+  template <typename Argument, typename Response, typename Taken, typename F>
+  void serve_unless(rpc::TaskCode code, Taken taken, F handle) {
+    on(code, [this, taken, handle](rpc::Request request) {
+      if (taken(request) || !admitted<Response>(request)) return;
       Call<Argument, Response> call;
       if (Status s = rpc::decode_args(request.args, call.argument); !s.ok()) {
         request.reply_error(Errc::kInvalidData);
@@ -134,6 +140,8 @@ class MetaServer {
                     const std::string& hint);
 
   void stand(Standing standing);
+  // Ends a leadership whose time is over, before it answers once more.
+  void drop_stale_leadership();
   void register_table_services();
   void register_setting_services();
   void register_cluster_services();
@@ -153,6 +161,7 @@ class MetaServer {
 
   // replica_services.cc
   void on_beacon(rpc::Request request);
+  bool took_leaders_death(rpc::Request& request);
 
   std::vector<std::pair<std::string, std::string>> cluster_info() const;
 

@@ -38,6 +38,24 @@ void MetaServer::on_beacon(rpc::Request request) {
   request.reply(rpc::encode_result(ack));
 }
 
+// A witness of the leader's own end can only turn to the others: the one that is asked takes the
+// election away from the dead.
+bool MetaServer::took_leaders_death(rpc::Request& request) {
+  if (leadership_ != nullptr || stopped_) return false;
+  wire::report_death_request message;
+  if (Status s = rpc::decode_args(request.args, message); !s.ok()) return false;
+  if (!standing_.leader || message.node.node != standing_.leader) return false;
+  MARKAB_INFO("{} reports the death of the leading meta server {}: {}", request.peer(),
+              standing_.leader, message.reason);
+  auto held = std::make_shared<rpc::Request>(std::move(request));
+  seams_.election.report_dead(standing_.leader, [held](const Status& status) {
+    wire::report_death_response response;
+    response.err = status.code();
+    held->reply(rpc::encode_result(response));
+  });
+  return true;
+}
+
 namespace {
 
 void fill_sync(const MetaCore& core, const SyncReply& reply, HostPort node, bool host_ports,
@@ -86,8 +104,9 @@ void MetaServer::register_replica_services() {
         });
       });
 
-  serve<wire::report_death_request, wire::report_death_response>(
-      TaskCode::kReportDeath, [this](auto call) {
+  serve_unless<wire::report_death_request, wire::report_death_response>(
+      TaskCode::kReportDeath, [this](rpc::Request& request) { return took_leaders_death(request); },
+      [this](auto call) {
         const auto& a = call.argument;
         MARKAB_INFO("{} reports the death of {} (started {}): {}", call.request.peer(), a.node.node,
                     a.start_time, a.reason);

@@ -1,0 +1,57 @@
+#include "daemon/meta_state.h"
+
+#include "base/log.h"
+#include "daemon/program.h"
+#include "io/file.h"
+#include "meta/embedded_election.h"
+#include "meta/embedded_store.h"
+#include "meta/zookeeper_election.h"
+#include "meta/zookeeper_store.h"
+#include "zk/session.h"
+
+namespace markab::daemon {
+
+Result<zk::NameRules> prepare_meta_state(const Config& config, const meta::MetaOptions& options) {
+  if (!options.zookeeper) {
+    auto dir = config.get_string("meta_server", "state_dir");
+    if (auto s = prepare_directory(dir, "[meta_server] state_dir"); !s.ok()) return s;
+    auto s = meta::claim_state_dir(io::real_file_system(), dir, options.cluster_name, options.self);
+    if (!s.ok()) return s;
+    return zk::NameRules{};
+  }
+  if (options.zookeeper->sasl != zk::Sasl::kGssapi) return zk::NameRules{};
+  auto dir = config.get_string("core", "data_dir");
+  if (auto s = prepare_directory(dir, "[core] data_dir"); !s.ok()) return s;
+  return zk::pin_service_names(dir + "/krb5-names.conf");
+}
+
+MetaState make_meta_state(io::RealRuntime& runtime, const Config& config,
+                          const meta::MetaOptions& options, const zk::NameRules& names,
+                          std::shared_ptr<MetricEntity> entity) {
+  io::Shard& shard = runtime.shard(0);
+  io::BlockingPool& pool = runtime.blocking();
+  MetaState out;
+  if (!options.zookeeper) {
+    auto dir = config.get_string("meta_server", "state_dir");
+    out.store = meta::make_embedded_store(shard, pool, dir, options.cluster_name);
+    out.election =
+        meta::make_embedded_election(shard, pool, io::real_file_system(), dir, options.self);
+    return out;
+  }
+  for (const std::string& warning : options.warnings) MARKAB_WARN("{}", warning);
+  zk::SessionHooks hooks;
+  hooks.names = names;
+  out.client =
+      zk::make_client(shard, pool, *options.zookeeper, std::move(hooks), std::move(entity));
+  auto election = std::make_unique<meta::ZooKeeperElection>(shard, *out.client, options.lock_root,
+                                                            options.self);
+  meta::ZooKeeperStoreOptions store;
+  store.root = options.cluster_root;
+  store.fence = [e = election.get()] { return e->fence(); };
+  store.on_fenced = [e = election.get()](const std::string& why) { e->resign(why); };
+  out.store = meta::make_zookeeper_store(shard, *out.client, std::move(store));
+  out.election = std::move(election);
+  return out;
+}
+
+}  // namespace markab::daemon

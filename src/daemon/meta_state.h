@@ -1,0 +1,33 @@
+#pragma once
+// Where a meta daemon keeps its state and how its leader is elected, as the configuration says:
+// embedded in a directory of the machine, or in ZooKeeper. Made by main() before the server starts.
+
+#include <memory>
+#include <string>
+
+#include "base/metrics.h"
+#include "io/shard.h"
+#include "meta/config_keys.h"
+#include "meta/election.h"
+#include "meta/state_store.h"
+#include "zk/client.h"
+#include "zk/principal.h"
+
+namespace markab::daemon {
+
+struct MetaState {
+  std::unique_ptr<zk::Client> client;  // null with the embedded store
+  std::unique_ptr<meta::Election> election;
+  std::unique_ptr<meta::StateStore> store;
+};
+
+// What must happen before any thread is started: the embedded store's directory is claimed; names
+// of services are pinned for logins to ZooKeeper (zk/principal.h).
+Result<zk::NameRules> prepare_meta_state(const Config& config, const meta::MetaOptions& options);
+
+// On shard 0 of the runtime.
+MetaState make_meta_state(io::RealRuntime& runtime, const Config& config,
+                          const meta::MetaOptions& options, const zk::NameRules& names,
+                          std::shared_ptr<MetricEntity> entity);
+
+}  // namespace markab::daemon
