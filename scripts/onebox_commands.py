@@ -174,7 +174,12 @@ def start(options):
     if earlier is None and os.path.isdir(root) and os.listdir(root):
         raise Failure("%s is not empty and no onebox; choose another --dir" % root)
     bin_dir = os.environ.get("MARKAB_BIN") or os.path.join(REPOSITORY, "build", "release", "bin")
-    box = Onebox(root, bin_dir, metas, replicas, port_base, options.set)
+    kerberos = options.kerberos or (earlier is not None and earlier.kerberos)
+    zookeeper = options.zookeeper or kerberos or (earlier is not None and earlier.zookeeper)
+    if earlier is not None and (kerberos, zookeeper) != (earlier.kerberos, earlier.zookeeper):
+        raise Failure("the onebox in %s was made without %s; scripts/onebox clear first, or choose another --dir" % (
+            root, "--kerberos" if kerberos != earlier.kerberos else "--zookeeper"))
+    box = Onebox(root, bin_dir, metas, replicas, port_base, options.set, zookeeper, kerberos)
     for program in ("meta", "replica", "shell"):
         if not os.access(box.program(program), os.X_OK):
             raise Failure("%s is missing; run scripts/onebox start without --no-build" % box.program(program))
@@ -184,11 +189,15 @@ def start(options):
                           % (daemon.port, daemon.name))
     os.makedirs(root, exist_ok=True)
     box.save()
+    try:
+        box.prepare_servers()
+    except (OSError, RuntimeError) as e:
+        raise Failure(str(e))
     box.write_configs()
     assign_settings(box)
     box.save()
-    say("== starting %d meta%s and %d replica daemon%s in %s" % (metas, "s" * (metas != 1), replicas,
-                                                                  "s" * (replicas != 1), root))
+    say("== starting %s%d meta%s and %d replica daemon%s in %s" % (
+        "".join(s.name + ", " for s in box.servers), metas, "s" * (metas != 1), replicas, "s" * (replicas != 1), root))
     onebox_supervisor.fork_supervisor(box)
     connected = []
 
@@ -236,7 +245,7 @@ def check_all_live(box, control):
     for name, state in control.ask(do="status")["daemons"].items():
         if state["pid"] is None:
             if "signal" not in state and "exit_code" not in state:
-                raise Failure("%s could not be started: %s" % (name, box.program(box.daemon(name).kind)))
+                raise Failure("%s could not be started: %s" % (name, box.command(box.daemon(name))[0]))
             raise Failure("%s %s:\n%s" % (name, how_it_ended(state), last_words(box.daemon(name))))
 
 
@@ -288,6 +297,11 @@ def print_hints(box):
     say("  clients        meta servers %s, table %s" % (box.meta_list, TABLE))
     say("  HTTP           http://%s/ and http://%s/metrics" % (box.metas[0].address, box.replicas[0].address
                                                                if box.replicas else box.metas[0].address))
+    if box.zookeeper:
+        say("  ZooKeeper      %s, below /markab/onebox" % box.zookeeper_server.endpoint)
+    if box.kerberos:
+        say("  Kerberos       export KRB5_CONFIG=%s" % box.kdc.krb5_conf)
+        say("                 kinit -k -t %s %s@%s" % (box.user_keytab, box.user, box.kdc.realm))
     say("  durability     log_sync = %s" % durability)
     say("  see a failover scripts/onebox kill replica2%s; scripts/onebox status%s" % (where, where))
     say("  end            scripts/onebox stop%s; scripts/onebox clear%s" % (where, where))
@@ -298,7 +312,7 @@ def stop_all(box, control):
     """SIGTERM to all, replicas first; True when none had to be killed."""
     control.must(do="leaving")
     clean = True
-    for group in (box.replicas, box.metas):
+    for group in (box.replicas, box.metas, box.servers):
         for daemon in group:
             control.ask(do="signal", name=daemon.name, signal=int(signal.SIGTERM))
         end = time.monotonic() + EXIT_SECONDS
@@ -365,7 +379,7 @@ def kill(options):
     control.must(do="signal", name=daemon.name, signal=int(signal.SIGKILL))
     state = control.ask(do="wait_exit", name=daemon.name)
     say("%s %s." % (daemon.name, how_it_ended(state)))
-    if daemon.kind == "replica":
+    if state["report_started_ms"] is not None:
         if state["report_done_ms"] is not None:
             say("Its death was on its way to the meta after %.1f ms, and known there after %.1f ms." % (
                 state["report_started_ms"], state["report_done_ms"]))
@@ -402,12 +416,12 @@ def restart(options):
         state = control.must(do="status")["daemons"][daemon.name]
         if state["pid"] is None:
             raise Failure("%s %s:\n%s" % (daemon.name, how_it_ended(state), last_words(daemon)))
-        if daemon.kind == "meta":
+        if daemon.kind != "replica":
             return listens(daemon.port)
         return listens(daemon.port) and daemon.address in alive_nodes(box)
     if not wait_until(30, 0.01, serves):
         raise Failure("%s runs, but is not %s after 30 s; see %s" % (
-            daemon.name, "listening" if daemon.kind == "meta" else "known to the meta as alive", daemon.log))
+            daemon.name, "listening" if daemon.kind != "replica" else "known to the meta as alive", daemon.log))
     say("%s is back after %.1f s." % (daemon.name, time.monotonic() - began))
     return 0
 
@@ -506,6 +520,10 @@ def parse(argv):
     command.add_argument("--replicas", type=count, metavar="N", help="replica daemons (3)")
     command.add_argument("--port-base", type=port_base, metavar="P",
                          help="metas listen on P+1 and up, replicas on P+201 and up (%d)" % DEFAULT_PORT_BASE)
+    command.add_argument("--zookeeper", action="store_true",
+                         help="keep the metas' state in a ZooKeeper of its own, as clusters of several machines do")
+    command.add_argument("--kerberos", action="store_true",
+                         help="with a KDC of its own and a ZooKeeper that demands a login")
     command.add_argument("--no-build", action="store_true", help="take the programs as they are")
     command.add_argument("--set", action="append", default=[], type=setting, metavar="section.key=value",
                          help="for every daemon of this start, as in --set replication.log_sync=none")

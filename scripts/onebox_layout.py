@@ -2,13 +2,20 @@
 
 Written once by `onebox start` to DIR/onebox.json and read by every other command and by the supervisor.
 """
+import getpass
 import json
 import os
+
+from loopback_servers import Kdc, ZooKeeper
 
 DEFAULT_PORT_BASE = 34600
 META_OFFSET = 1        # metas at base + 1, base + 2, ...
 REPLICA_OFFSET = 201   # replicas at base + 201, ...: 34601 and 34801, the ports that Pegasus' tools assume
+SERVER_OFFSET = 101    # the KDC at base + 101, ZooKeeper at base + 102
 HOST = "127.0.0.1"
+ZOOKEEPER_NAME = "localhost"  # as it is listed, and so the host part of its principal
+REALM = "ONEBOX.MARKAB"
+SERVICE = "pegasus/localhost"
 STATE_FILE = "onebox.json"
 
 
@@ -17,7 +24,7 @@ class Daemon:
 
     def __init__(self, root, kind, number, port):
         self.kind = kind
-        self.name = "%s%d" % (kind, number)
+        self.name = "%s%d" % (kind, number) if number else kind
         self.port = port
         self.address = "%s:%d" % (HOST, port)
         self.folder = os.path.join(root, self.name)
@@ -28,7 +35,7 @@ class Daemon:
 
 
 class Onebox:
-    def __init__(self, root, bin_dir, metas, replicas, port_base, settings):
+    def __init__(self, root, bin_dir, metas, replicas, port_base, settings, zookeeper=False, kerberos=False):
         self.root = os.path.abspath(root)
         self.bin = os.path.abspath(bin_dir)
         self.port_base = port_base
@@ -39,9 +46,44 @@ class Onebox:
         self.replicas = [Daemon(self.root, "replica", i + 1, port_base + REPLICA_OFFSET + i)
                          for i in range(replicas)]
 
+        # Servers of others that the daemons need; each is (what the supervisor watches, what it runs).
+        self.zookeeper = zookeeper or kerberos
+        self.kerberos = kerberos
+        self.kdc = self.zookeeper_server = None
+        self.servers = []
+        if kerberos:
+            self._add_kdc(port_base + SERVER_OFFSET)
+        if self.zookeeper:
+            self._add_zookeeper(port_base + SERVER_OFFSET + 1)
+
+    def _add_kdc(self, port):
+        self.servers.append(Daemon(self.root, "kdc", 0, port))
+        self.kdc = Kdc(os.path.join(self.root, "kdc"), REALM, port)
+        self.daemon_keytab = os.path.join(self.root, "kdc", "daemons.keytab")
+        self.user = getpass.getuser()
+        self.user_keytab = os.path.join(self.root, "user.keytab")
+
+    def _add_zookeeper(self, port):
+        self.servers.append(Daemon(self.root, "zookeeper", 0, port))
+        principal = "zookeeper/" + ZOOKEEPER_NAME if self.kerberos else None
+        self.zookeeper_server = ZooKeeper(os.path.join(self.root, "zookeeper"), HOST, port, self.kdc, principal,
+                                          os.path.join(self.root, "kdc", "zookeeper.keytab"))
+
+    def prepare_servers(self):
+        """The files of the servers; principals and keytabs when they are new."""
+        if self.kdc is not None:
+            self.kdc.create()
+            if not os.path.exists(self.user_keytab):
+                self.kdc.add(SERVICE, "zookeeper/" + ZOOKEEPER_NAME, self.user)
+                self.kdc.keytab(self.daemon_keytab, SERVICE)
+                self.kdc.keytab(self.zookeeper_server.keytab, "zookeeper/" + ZOOKEEPER_NAME)
+                self.kdc.keytab(self.user_keytab, self.user)
+        if self.zookeeper_server is not None:
+            self.zookeeper_server.write()
+
     @property
     def daemons(self):
-        return self.metas + self.replicas
+        return self.servers + self.metas + self.replicas
 
     @property
     def meta_list(self):
@@ -53,7 +95,20 @@ class Onebox:
     def program(self, name):
         return os.path.join(self.bin, "markab-" + name)
 
+    def environment(self, daemon):
+        """What is set for a process beside the environment of whoever starts it."""
+        if daemon.kind == "kdc":
+            return self.kdc.environment
+        if daemon.kind in ("meta", "replica") and self.kdc is not None:
+            return dict(KRB5_CONFIG=self.kdc.krb5_conf, KRB5_CLIENT_KTNAME=self.daemon_keytab,
+                        KRB5_KTNAME=self.daemon_keytab, KRB5CCNAME="MEMORY:" + daemon.name)
+        return {}
+
     def command(self, daemon):
+        if daemon.kind == "kdc":
+            return self.kdc.command
+        if daemon.kind == "zookeeper":
+            return self.zookeeper_server.command
         argv = [self.program(daemon.kind), "--config", daemon.config]
         for setting in self.settings_of[daemon.kind]:
             argv += ["--set", setting]
@@ -74,7 +129,8 @@ class Onebox:
     # ---- files -----------------------------------------------------------------------------------------------
     def save(self):
         state = {"bin": self.bin, "metas": len(self.metas), "replicas": len(self.replicas),
-                 "port_base": self.port_base, "settings": self.settings, "settings_of": self.settings_of}
+                 "port_base": self.port_base, "settings": self.settings, "settings_of": self.settings_of,
+                 "zookeeper": self.zookeeper, "kerberos": self.kerberos}
         path = os.path.join(self.root, STATE_FILE)
         with open(path + ".new", "w") as out:
             json.dump(state, out, indent=2)
@@ -88,12 +144,13 @@ class Onebox:
                 state = json.load(text)
         except FileNotFoundError:
             return None
-        box = Onebox(root, state["bin"], state["metas"], state["replicas"], state["port_base"], state["settings"])
+        box = Onebox(root, state["bin"], state["metas"], state["replicas"], state["port_base"], state["settings"],
+                     state.get("zookeeper", False), state.get("kerberos", False))
         box.settings_of = state["settings_of"]
         return box
 
     def write_configs(self):
-        for daemon in self.daemons:
+        for daemon in self.metas + self.replicas:
             os.makedirs(daemon.folder, exist_ok=True)
             with open(daemon.config, "w") as out:
                 out.write(self._config(daemon))
@@ -117,6 +174,15 @@ class Onebox:
                  "server_list = " + self.meta_list]
         if daemon.kind == "meta":
             lines.append("state_dir = " + path(self.root, "meta-state"))
+            if self.zookeeper:
+                lines += ["meta_state_service_type = meta_state_service_zookeeper",
+                          "distributed_lock_service_type = distributed_lock_service_zookeeper",
+                          "cluster_root = /markab/onebox",
+                          "",
+                          "[zookeeper]",
+                          "hosts_list = %s:%d" % (ZOOKEEPER_NAME, self.zookeeper_server.port)]
+                if self.kerberos:
+                    lines.append("sasl_mechanisms_type = GSSAPI")
         lines += ["", "[replication]", "cluster_name = onebox"]
         if daemon.kind == "replica":
             lines += ["data_dirs = disk1:" + path(daemon.folder, "disk1"),

@@ -1,4 +1,5 @@
-"""Starts the daemons of a onebox, watches them, and tells the metas of every death of a replica daemon.
+"""Starts the daemons of a onebox, watches them, and tells the metas of every death of a replica daemon,
+and, where ZooKeeper elects them, of a meta's.
 
 One process per onebox, forked by `onebox start`. It sleeps in one poll() on the daemons' pidfds and on the control
 socket DIR/control, so that a death is seen as soon as the kernel knows of it, whoever caused it; the report
@@ -130,10 +131,11 @@ class Supervisor:
         with open(daemon.stderr, "w") as err:
             try:
                 process = subprocess.Popen(self.onebox.command(daemon), stdin=subprocess.DEVNULL, stdout=err,
-                                           stderr=err, cwd=daemon.folder, start_new_session=True)
+                                           stderr=err, cwd=daemon.folder, start_new_session=True,
+                                           env=dict(os.environ, **self.onebox.environment(daemon)))
             except OSError as e:
                 self._log("start_failed", name=daemon.name, error=str(e))
-                return {"error": "%s: %s" % (self.onebox.program(daemon.kind), e.strerror)}
+                return {"error": "%s: %s" % (self.onebox.command(daemon)[0], e.strerror)}
         # Popen must not reap what the pidfd below reaps.
         process.returncode = 0
         child.pid, child.started = process.pid, time.time()
@@ -149,7 +151,7 @@ class Supervisor:
     def _on_death(self, child):
         seen = time.monotonic_ns()
         child.died_mono = seen
-        if child.daemon.kind == "replica" and not self.leaving:
+        if self._is_news(child.daemon) and not self.leaving:
             self._report(child)
         _, child.status = os.waitpid(child.pid, 0)
         self.poll.unregister(child.pidfd)
@@ -163,6 +165,12 @@ class Supervisor:
         self._answer_waiters(child)
 
     # ---- reports ---------------------------------------------------------------------------------------------
+    def _is_news(self, daemon):
+        """Whether a meta can do something about this death: another one may have to lead at once."""
+        if daemon.kind == "meta":
+            return self.onebox.zookeeper and len(self.onebox.metas) > 1
+        return daemon.kind == "replica"
+
     def _report(self, child):
         child.report_attempts += 1
         try:

@@ -18,6 +18,7 @@ constexpr Duration kFirstReconnect = std::chrono::milliseconds(50);
 constexpr Duration kLongestReconnect = std::chrono::seconds(1);
 constexpr Duration kFirstRelogin = std::chrono::seconds(1);  // 05 §6.4: 1, 2, 4 ... 15 s
 constexpr Duration kLongestRelogin = std::chrono::seconds(15);
+constexpr Duration kLasting = std::chrono::seconds(1);
 constexpr Duration kProgress = std::chrono::seconds(5);
 constexpr Duration kSecondLook = std::chrono::milliseconds(500);
 constexpr size_t kMaxPending = 100000;
@@ -152,8 +153,20 @@ class Session final : public Client {
       if (it == waiting_.end()) return;  // given up when the connection broke
       auto held = std::move(it->second);
       waiting_.erase(it);
+      note(value);
       static_cast<WaitingFor<T>*>(held.get())->done(std::move(value));
     };
+  }
+
+  template <typename T>
+  void note(const T& value) {
+    Status status;
+    if constexpr (std::is_same_v<T, Outcome>) {
+      status = value.status;
+    } else if (!value) {
+      status = value.error();
+    }
+    if (status.code() == Errc::kUnauthenticated) refusal_ = status.message();
   }
 
   io::Shard& shard_;
@@ -168,6 +181,8 @@ class Session final : public Client {
   size_t next_ = 0;  // the server that is tried, or connected
   bool opening_ = false;
   bool linked_ = false;
+  Instant linked_since_;
+  std::string refusal_;  // what a request was answered that needs a login
   int refused_in_a_row_ = 0;
   int failed_logins_ = 0;  // rounds of them
   uint64_t refusals_before_ = 0;
@@ -275,8 +290,8 @@ std::string Session::login_failure() const {
 void Session::link_up() {
   timer_.cancel();
   linked_ = true;
-  refused_in_a_row_ = failed_logins_ = 0;
-  reported_.clear();
+  linked_since_ = shard_.now();
+  refusal_.clear();
   SessionId now = handle_->session();
   bool resumed = session_.id == now.id && now.id != 0;
   session_ = now;
@@ -293,14 +308,23 @@ void Session::link_down() {
   metrics_.losses.add();
   linked_ = false;
   bool expired = handle_->state() == HandleState::kExpired;
-  last_error_ = fmt::format("the connection to {} was lost", server().endpoint());
-  MARKAB_WARN("zk: {}", last_error_);
+  bool lasted = shard_.now() - linked_since_ > kLasting;
+  if (lasted) {
+    refused_in_a_row_ = failed_logins_ = 0;
+    reported_.clear();
+  }
+  last_error_ = refusal_.empty()
+                    ? fmt::format("the connection to {} was lost", server().endpoint())
+                    : fmt::format("{} broke the connection: {}", server().endpoint(), refusal_);
+  if (lasted) MARKAB_WARN("zk: {}", last_error_);
   auto alive = alive_;
   fail_pending(Status(Errc::kTimeout, last_error_ + "; the outcome is unknown"));
   if (!*alive || closing_) return;
   if (expired) return expire();
   on_event_({Link::kDisconnected, session_.id, {}});
   if (!*alive || closing_ || handle_ == nullptr) return;
+  // One that comes and goes is no connection: with pauses, as after a refused login.
+  if (!lasted) return failed(last_error_, true);
   attempt_began_ = shard_.now();
   if (options_->servers.size() > 1) {
     abandon();
@@ -355,7 +379,7 @@ void Session::failed(std::string why, bool is_login) {
 void Session::report(const std::string& why) {
   if (why == reported_ && shard_.now() < next_report_) return;
   if (options_->servers.size() > 1 && shard_.now() < next_report_ &&
-      refused_in_a_row_ > static_cast<int>(options_->servers.size()))
+      refused_in_a_row_ >= static_cast<int>(options_->servers.size()))
     return;
   reported_ = why;
   next_report_ = shard_.now() + kProgress;

@@ -1,0 +1,415 @@
+// The simulated ZooKeeper itself, and the meta's election and state store on it under faults.
+#include "sim/sim_zookeeper.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "meta/zookeeper_election.h"
+#include "meta/zookeeper_store.h"
+
+namespace markab::sim {
+namespace {
+
+using namespace std::chrono_literals;
+using meta::StateOp;
+using meta::StateStore;
+
+// A client whose requests the test waits for.
+struct Caller {
+  Caller(SimWorld& w, SimZooKeeper& zookeeper, Duration timeout = 4s)
+      : world(w), runtime(w, "client", {}), client(zookeeper.connect(runtime, 0, timeout)) {
+    runtime.shard(0).post(
+        [this] { client->start([this](const zk::Event& event) { events.push_back(event); }); });
+    EXPECT_TRUE(world.run_until([&] { return linked(); }, 10s));
+  }
+  ~Caller() { runtime.kill(); }
+  bool linked() const { return !events.empty() && events.back().link == zk::Link::kConnected; }
+
+  template <typename T, typename F>
+  T wait(F f) {
+    std::optional<T> out;
+    runtime.shard(0).post([&] { f([&](T value) { out.emplace(std::move(value)); }); });
+    EXPECT_TRUE(world.run_until([&] { return out.has_value(); }, 10s));
+    return std::move(*out);
+  }
+  zk::Outcome multi(std::vector<zk::Op> ops) {
+    return wait<zk::Outcome>(
+        [&](Callback<zk::Outcome> done) { client->multi(ops, std::move(done)); });
+  }
+  Result<zk::Node> get(const std::string& path) {
+    return wait<Result<zk::Node>>(
+        [&](Callback<Result<zk::Node>> done) { client->get(path, std::move(done)); });
+  }
+  Result<std::string> create(const std::string& path, zk::NodeKind kind) {
+    return wait<Result<std::string>>([&](Callback<Result<std::string>> done) {
+      client->create(path, "x", kind, std::move(done));
+    });
+  }
+
+  SimWorld& world;
+  SimRuntime runtime;
+  std::unique_ptr<zk::Client> client;
+  std::vector<zk::Event> events;
+};
+
+zk::Op put(const std::string& path, const std::string& data) {
+  return {zk::Op::Kind::kCreate, path, data, -1};
+}
+
+TEST(SimZooKeeper, ATransactionIsAllOrNothing) {
+  SimWorld world(1);
+  SimZooKeeper zookeeper(world, {});
+  Caller a(world, zookeeper);
+  EXPECT_TRUE(a.multi({put("/a", "1"), put("/a/b", "2")}).status.ok());
+  auto failed = a.multi({put("/c", "3"), {zk::Op::Kind::kSet, "/a", "4", 7}});
+  EXPECT_EQ(failed.status.code(), Errc::kInvalidVersion);
+  EXPECT_EQ(failed.failed_op, 1u);
+  EXPECT_EQ(a.get("/c").error().code(), Errc::kPathNotFound);
+  EXPECT_TRUE(a.multi({{zk::Op::Kind::kSet, "/a", "5", 0}}).status.ok());
+  EXPECT_EQ(a.get("/a")->version, 1);
+  EXPECT_EQ(a.multi({{zk::Op::Kind::kErase, "/a", "", -1}}).status.code(), Errc::kDirNotEmpty);
+}
+
+TEST(SimZooKeeper, AClientSeesItsOwnWritesAndAnotherPerhapsLater) {
+  SimWorld world(2);
+  SimZooKeeper::Options options;
+  options.max_lag = 500ms;
+  SimZooKeeper zookeeper(world, options);
+  Caller a(world, zookeeper), b(world, zookeeper);
+  int stale = 0;
+  for (int i = 0; i < 50; ++i) {
+    std::string path = fmt::format("/n{}", i);
+    ASSERT_TRUE(a.create(path, zk::NodeKind::kPersistent));
+    EXPECT_TRUE(a.get(path));
+    stale += !b.get(path).has_value();
+  }
+  EXPECT_GT(stale, 0);
+  EXPECT_LT(stale, 50);
+}
+
+TEST(SimZooKeeper, ASessionThatIsNotHeardOfEndsWithItsNodes) {
+  SimWorld world(3);
+  SimZooKeeper zookeeper(world, {});
+  Caller a(world, zookeeper), b(world, zookeeper);
+  ASSERT_TRUE(a.create("/e", zk::NodeKind::kEphemeral));
+  zookeeper.cut(*a.client);
+  world.run_for(3s);
+  EXPECT_EQ(zookeeper.data().count("/e"), 1u);
+  world.run_for(2s);
+  EXPECT_EQ(zookeeper.data().count("/e"), 0u);
+  zookeeper.heal(*a.client);
+  EXPECT_TRUE(world.run_until([&] { return a.linked(); }, 10s));
+  bool expired = std::any_of(a.events.begin(), a.events.end(),
+                             [](const zk::Event& e) { return e.link == zk::Link::kExpired; });
+  EXPECT_TRUE(expired);
+}
+
+TEST(SimZooKeeper, ASessionOutlivesAServerAndAnEnsembleThatIsAway) {
+  SimWorld world(4);
+  SimZooKeeper zookeeper(world, {});
+  Caller a(world, zookeeper);
+  ASSERT_TRUE(a.create("/e", zk::NodeKind::kEphemeral));
+  int64_t session = a.events.back().session;
+  for (int i = 0; i < 3; ++i) {
+    zookeeper.stop_server(i);
+    world.run_for(2s);
+    zookeeper.start_server(i);
+    world.run_for(1s);
+  }
+  zookeeper.down();
+  world.run_for(60s);
+  zookeeper.up();
+  EXPECT_TRUE(world.run_until([&] { return a.linked(); }, 10s));
+  EXPECT_EQ(a.events.back().session, session);
+  EXPECT_EQ(zookeeper.data().count("/e"), 1u);
+}
+
+TEST(SimZooKeeper, AWatchFiresOnce) {
+  SimWorld world(5);
+  SimZooKeeper zookeeper(world, {});
+  Caller a(world, zookeeper), b(world, zookeeper);
+  ASSERT_TRUE(a.create("/d", zk::NodeKind::kPersistent));
+  world.run_for(1s);
+  int fired = 0;
+  auto names = b.wait<Result<std::vector<std::string>>>([&](auto done) {
+    b.client->children(
+        "/d", [&] { ++fired; }, std::move(done));
+  });
+  ASSERT_TRUE(names);
+  ASSERT_TRUE(a.create("/d/LOCKNODE", zk::NodeKind::kEphemeralSequential));
+  ASSERT_TRUE(a.create("/d/LOCKNODE", zk::NodeKind::kEphemeralSequential));
+  world.run_for(1s);
+  EXPECT_EQ(fired, 1);
+}
+
+// ---- election and store ------------------------------------------------------------------------
+
+// What must hold over all candidates: one leader at a time, no acknowledged write lost.
+struct Witness {
+  int64_t acknowledged = 0;   // the greatest number that was written for sure
+  std::set<int64_t> numbers;  // all of them; an answer may be late, after a pause
+  int terms = 0;
+};
+
+// A meta server reduced to its election and its store: who leads counts up, in one node.
+struct Counter {
+  Counter(SimWorld& world, SimZooKeeper& zookeeper, Witness& w, int n)
+      : witness(w),
+        runtime(world, fmt::format("m{}", n), {}),
+        client(zookeeper.connect(runtime, 0, 4s)),
+        election(runtime.shard(0), *client, "/markab/lock",
+                 HostPort{0x0a000000u + static_cast<uint32_t>(n), 34601}),
+        store(meta::make_zookeeper_store(
+            runtime.shard(0), *client,
+            {"/markab", [this] { return election.fence(); },
+             [this](const std::string& why) { election.resign(why); }})) {
+    runtime.shard(0).post([this] {
+      election.start([this](meta::Standing standing) {
+        leading = standing.leading;
+        known = standing.leader;
+        ++term;
+        if (leading) begin();
+      });
+    });
+  }
+  ~Counter() { runtime.kill(); }
+
+  void begin() {
+    ++witness.terms;
+    if (busy) return;  // the store of the earlier term is still in use: later() takes it up
+    busy = true;
+    store->open([this, t = term](Result<StateStore::Tree> tree) {
+      busy = false;
+      if (t != term) return retry();
+      if (!tree) return retry();
+      auto it = tree->find("/apps/1");
+      value = it == tree->end() ? 0 : std::stoll(it->second);
+      ASSERT_GE(value, witness.acknowledged) << "an acknowledged write is lost";
+      write(t);
+    });
+  }
+  void retry() {
+    timer = runtime.shard(0).after(100ms, [this] {
+      if (leading) begin();
+    });
+  }
+  void write(int t) {
+    if (t != term) return retry();
+    busy = true;
+    int64_t next = value + 1;
+    store->write({{StateOp::Kind::kPut, "/apps/1", std::to_string(next)}},
+                 [this, t, next](const Status& status) {
+                   busy = false;
+                   if (t != term) return retry();
+                   if (status.ok()) {
+                     value = next;
+                     ASSERT_TRUE(witness.numbers.insert(next).second) << "written twice";
+                     witness.acknowledged = std::max(witness.acknowledged, next);
+                   }
+                   timer = runtime.shard(0).after(50ms, [this, t] { write(t); });
+                 });
+  }
+
+  Witness& witness;
+  SimRuntime runtime;
+  std::unique_ptr<zk::Client> client;
+  meta::ZooKeeperElection election;
+  std::unique_ptr<StateStore> store;
+  io::TimerHandle timer;
+  bool leading = false;
+  HostPort known;
+  int term = 0;
+  bool busy = false;
+  int64_t value = 0;
+};
+
+struct Metas {
+  explicit Metas(uint64_t seed, int count = 3) : world(seed), zookeeper(world, {}) {
+    for (int i = 1; i <= count; ++i)
+      all.push_back(std::make_unique<Counter>(world, zookeeper, witness, i));
+  }
+  int holders() const {
+    int out = 0;
+    for (const auto& m : all) out += m != nullptr && m->election.holds();
+    return out;
+  }
+  // Runs event by event, looking at the invariant before each.
+  void run(Duration duration) {
+    Instant end = world.now() + duration;
+    while (world.now() < end && world.step()) {
+      ASSERT_LE(holders(), 1) << "two leaders at once";
+    }
+  }
+  Counter* leader() {
+    for (auto& m : all) {
+      if (m != nullptr && m->election.holds()) return m.get();
+    }
+    return nullptr;
+  }
+  SimWorld world;
+  SimZooKeeper zookeeper;
+  Witness witness;
+  std::vector<std::unique_ptr<Counter>> all;
+};
+
+TEST(ZooKeeperElection, OneLeadsAndTheOthersKnowIt) {
+  Metas metas(7);
+  metas.run(5s);
+  ASSERT_NE(metas.leader(), nullptr);
+  for (auto& m : metas.all) {
+    EXPECT_EQ(m->known, metas.leader()->known);
+    EXPECT_EQ(m->leading, m.get() == metas.leader());
+  }
+  EXPECT_GT(metas.witness.acknowledged, 10);
+}
+
+TEST(ZooKeeperElection, AKilledLeaderIsFollowedWithinTheSessionTimeoutAndASecond) {
+  Metas metas(8);
+  metas.run(5s);
+  for (auto& m : metas.all) {
+    if (m.get() == metas.leader()) {
+      m.reset();
+      break;
+    }
+  }
+  Instant dead = metas.world.now();
+  EXPECT_TRUE(metas.world.run_until([&] { return metas.leader() != nullptr; }, 10s));
+  EXPECT_LE((metas.world.now() - dead) / 1ms, 5000);
+}
+
+TEST(ZooKeeperElection, AReportedDeathNeedsNoTimeout) {
+  Metas metas(9);
+  metas.run(5s);
+  HostPort dead = metas.leader()->known;
+  Counter* other = nullptr;
+  for (auto& m : metas.all) {
+    if (m.get() == metas.leader()) {
+      m.reset();
+    } else {
+      other = m.get();
+    }
+  }
+  Instant reported = metas.world.now();
+  other->runtime.shard(0).post([&] { other->election.report_dead(dead, [](const Status&) {}); });
+  EXPECT_TRUE(metas.world.run_until([&] { return metas.leader() != nullptr; }, 10s));
+  EXPECT_LE((metas.world.now() - reported) / 1ms, 1000);
+}
+
+TEST(ZooKeeperElection, ALeaderThatIsCutOffStopsBeforeAnotherBegins) {
+  Metas metas(10);
+  metas.run(5s);
+  Counter* first = metas.leader();
+  metas.zookeeper.cut(*first->client);
+  metas.run(10s);  // looks for two at once
+  ASSERT_NE(metas.leader(), nullptr);
+  EXPECT_NE(metas.leader(), first);
+  metas.zookeeper.heal(*first->client);
+  metas.run(10s);
+  EXPECT_FALSE(first->leading);
+}
+
+TEST(ZooKeeperElection, APausedLeaderFindsItsTimeOver) {
+  Metas metas(11);
+  metas.run(5s);
+  Counter* first = metas.leader();
+  first->runtime.pause();
+  metas.run(10s);
+  first->runtime.resume();
+  EXPECT_FALSE(first->election.holds());
+  metas.run(5s);
+  EXPECT_FALSE(first->leading);
+}
+
+TEST(ZooKeeperElection, AnEnsembleThatWasAwayForAMinuteCostsNoLeaderItsPlaceAtTheEnd) {
+  Metas metas(12);
+  metas.run(5s);
+  metas.zookeeper.down();
+  metas.run(60s);
+  EXPECT_EQ(metas.holders(), 0);
+  metas.zookeeper.up();
+  metas.run(15s);
+  EXPECT_EQ(metas.holders(), 1);
+}
+
+// Sessions expire, links are cut, leaders are paused and killed, the ensemble is slow or away.
+TEST(ZooKeeperElection, RandomFaults) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    Metas metas(seed);
+    Random random(seed * 77);
+    for (int step = 0; step < 25; ++step) {
+      auto n = static_cast<size_t>(random.below(metas.all.size()));
+      auto& m = metas.all[n];
+      switch (random.below(9)) {
+        case 0:
+          metas.zookeeper.cut(*m->client);
+          break;
+        case 1:
+          // Before its time only for who does not lead: the lease rests on the servers' promise.
+          if (!m->election.holds()) metas.zookeeper.expire(*m->client);
+          break;
+        case 2:
+          if (!m->runtime.paused()) m->runtime.pause();
+          break;
+        case 3:
+          m.reset();
+          m = std::make_unique<Counter>(metas.world, metas.zookeeper, metas.witness,
+                                        static_cast<int>(n) + 1);
+          break;
+        case 4:
+          metas.zookeeper.down();
+          break;
+        case 5:
+          metas.zookeeper.stop_server(static_cast<int>(random.below(3)));
+          break;
+        case 6:
+          metas.zookeeper.set_latency(1ms, 700ms);
+          break;
+        default:
+          break;
+      }
+      metas.run(Duration(static_cast<int64_t>(random.below(6'000'000'000))));
+      if (HasFatalFailure()) return;
+      for (auto& other : metas.all) {
+        if (random.below(2) == 0) metas.zookeeper.heal(*other->client);
+        if (random.below(2) == 0 && other->runtime.paused()) other->runtime.resume();
+      }
+      if (random.below(2) == 0) metas.zookeeper.up();
+      if (random.below(2) == 0) {
+        metas.zookeeper.set_latency(100us, 2ms);
+        for (int i = 0; i < 3; ++i) metas.zookeeper.start_server(i);
+      }
+    }
+    metas.zookeeper.up();
+    metas.zookeeper.set_latency(100us, 2ms);
+    for (int i = 0; i < 3; ++i) metas.zookeeper.start_server(i);
+    for (auto& m : metas.all) {
+      metas.zookeeper.heal(*m->client);
+      if (m->runtime.paused()) m->runtime.resume();
+    }
+    metas.run(20s);
+    if (HasFatalFailure()) return;
+    ASSERT_EQ(metas.holders(), 1);
+    int64_t before = metas.witness.acknowledged;
+    metas.run(5s);
+    EXPECT_GT(metas.witness.acknowledged, before) << "nothing is written any more";
+  }
+}
+
+TEST(ZooKeeperStore, WhatAnotherWroteEndsTheLeadership) {
+  Metas metas(13, 1);
+  metas.run(5s);
+  Counter* first = metas.leader();
+  ASSERT_NE(first, nullptr);
+  int terms = metas.witness.terms;
+  Caller intruder(metas.world, metas.zookeeper);
+  EXPECT_TRUE(intruder.multi({{zk::Op::Kind::kSet, "/markab/apps/1", "1000000", -1}}).status.ok());
+  metas.run(3s);
+  // It stepped down, read again, and counts on from there.
+  EXPECT_GT(metas.witness.terms, terms);
+  EXPECT_GT(metas.witness.acknowledged, 1000000);
+}
+
+}  // namespace
+}  // namespace markab::sim
