@@ -3,7 +3,7 @@
 #include <compare>
 
 #include "base/assert.h"
-#include "engine/integer_text.h"
+#include "base/integer_text.h"
 
 namespace markab::engine {
 

@@ -118,9 +118,10 @@ class Engine {
   virtual Store& store() = 0;
   virtual const Store& store() const = 0;
   virtual Gpid gpid() const = 0;
-  // Owner's shard; takes effect at the next request. settings(): any thread.
+  // Owner's shard; takes effect at the next request and the next compaction. What the store itself
+  // must take over is told to it by Store::reconfigure(). settings(): any thread.
   virtual void set_settings(const TableSettings& settings) = 0;
-  virtual TableSettings settings() const = 0;
+  virtual OperationSettings settings() const = 0;
 };
 
 // The number that a failure of the store has on the wire.

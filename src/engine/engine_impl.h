@@ -39,7 +39,7 @@ class EngineImpl final : public Engine {
   const Store& store() const override { return *store_; }
   Gpid gpid() const override { return options_.gpid; }
   void set_settings(const TableSettings& settings) override { settings_.set(settings); }
-  TableSettings settings() const override { return settings_.get(); }
+  OperationSettings settings() const override { return settings_.get(); }
 
   const LiveSettings& live_settings() const { return settings_; }
   const EngineOptions& options() const { return options_; }
@@ -63,6 +63,10 @@ class EngineImpl final : public Engine {
                          ReadArena& arena, wire::scan_response& response, bool& unfinished) const;
   // Whether a long read has used up its time; asks the clock.
   bool out_of_time(const ReadContext& context, int64_t threshold_ms) const;
+  // Where a read of one hash key looks, and whether what it fetches stays in the cache.
+  ReadFrom read_from(const ReadContext& context) const {
+    return {.memory_only = context.memory_only, .fill_cache = settings_.get().block_cache_enabled};
+  }
   int32_t fail(Status status, ReadArena& arena) const;
   int32_t fail_damaged(std::string_view raw_key, ReadArena& arena) const;
 

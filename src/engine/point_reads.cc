@@ -24,7 +24,7 @@ EngineImpl::Found EngineImpl::find(std::string_view raw_key, const ReadContext& 
   rocksdb::PinnableSlice& pinned = arena.pin();
   ++arena.stats.iterations;
   Status status;
-  switch (store_->get(raw_key, {.memory_only = context.memory_only}, pinned, status)) {
+  switch (store_->get(raw_key, read_from(context), pinned, status)) {
     case Lookup::kFound:
       break;
     case Lookup::kNotFound:
@@ -67,6 +67,7 @@ ReadOutcome EngineImpl::get(const wire::blob& key, const ReadContext& context, R
       response.error = storage::kOk;
       response.value = wire::blob(record.data);
       arena.stats.bytes = key.view.size() + record.data.size();
+      arena.stats.value_bytes = record.data.size();
       break;
     case Found::kAbsent:
       response.error = storage::kNotFound;

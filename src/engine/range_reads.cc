@@ -73,8 +73,7 @@ ReadOutcome EngineImpl::multi_get_range(const wire::multi_get_request& request,
   const uint32_t now = expiry_now(context.wall_us);
   const size_t sort_key_at = kKeyPrefixLength + request.hash_key.size();
   // Backwards there is no prefix to seek: total order.
-  auto rows = store_->iterate({.memory_only = context.memory_only}, range.lower(), range.upper(),
-                              !request.reverse);
+  auto rows = store_->iterate(read_from(context), range.lower(), range.upper(), !request.reverse);
   uint64_t size = 0;
   bool incomplete = false;
   request.reverse ? rows->SeekToLast() : rows->Seek(*range.lower());
@@ -142,8 +141,7 @@ ReadOutcome EngineImpl::sortkey_count(const wire::blob& hash_key, const ReadCont
   range.set_stop(key_after(hash_key), false);
   const int64_t threshold_ms = settings_.get().iteration_threshold_ms;
   const uint32_t now = expiry_now(context.wall_us);
-  auto rows =
-      store_->iterate({.memory_only = context.memory_only}, range.lower(), range.upper(), true);
+  auto rows = store_->iterate(read_from(context), range.lower(), range.upper(), true);
   for (rows->Seek(*range.lower()); rows->Valid(); rows->Next()) {
     if (context.memory_only && arena.stats.iterations == kMaxIterationsOnShard) {
       return ReadOutcome::kNeedsDisk;

@@ -23,6 +23,7 @@ struct ReadStats {
   uint32_t filtered = 0;
   uint64_t bytes =
       0;  // of keys and values in the answer, as capacity units count them; 0: charge one unit
+  uint64_t value_bytes = 0;  // get: of the value alone
 };
 
 class ReadArena {

@@ -1,7 +1,8 @@
 #pragma once
 // What compaction does to records (spec 02 §14): drops the dead and those that a split gave to
-// another partition, and gives records without expiry the table's default_ttl. Made once per store;
-// RocksDB asks it for one filter per compaction, on its own threads.
+// another partition, gives records without expiry the table's default_ttl, and does what
+// user_specified_compaction asks. Made once per store; RocksDB asks it for one filter per
+// compaction, on its own threads.
 
 #include <rocksdb/compaction_filter.h>
 
@@ -9,10 +10,21 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/compaction_rules.h"
 #include "base/function.h"
+#include "engine/key_codec.h"
 #include "engine/table_settings.h"
 
 namespace markab::engine {
+
+// What the user's operations make of a record. Each sees it as it was before all of them; the first
+// that deletes ends it, a later change of the expiry overrides an earlier one. Pure.
+struct RecordFate {
+  bool drop = false;
+  uint32_t expire_ts = 0;
+};
+RecordFate apply_compaction_rules(const CompactionRules& rules, const KeyParts& parts,
+                                  uint32_t expire_ts, uint32_t now);
 
 class RecordFilterFactory final : public rocksdb::CompactionFilterFactory {
  public:

@@ -6,9 +6,9 @@
 
 #include "base/assert.h"
 #include "base/crc64.h"
+#include "base/integer_text.h"
 #include "engine/check.h"
 #include "engine/effects.h"
-#include "engine/integer_text.h"
 #include "engine/key_codec.h"
 #include "engine/overlay.h"
 #include "engine/value_codec.h"
@@ -381,10 +381,40 @@ struct RowHash {
   bool operator()(const wire::check_and_mutate_request& r) const { return of_hash_key(r.hash_key); }
 };
 
+struct HashKey {
+  static std::string_view of_raw(std::string_view key) {
+    KeyParts parts;
+    return split_key(key, parts) ? parts.hash_key : std::string_view();
+  }
+  std::string_view operator()(const wire::update_request& r) const { return of_raw(r.key); }
+  std::string_view operator()(const RemoveRequest& r) const { return of_raw(r.key); }
+  std::string_view operator()(const wire::incr_request& r) const { return of_raw(r.key); }
+  template <typename Request>
+  std::string_view operator()(const Request& r) const {
+    return r.hash_key;
+  }
+};
+
+struct RowCount {
+  size_t operator()(const wire::multi_put_request& r) const { return r.kvs.size(); }
+  size_t operator()(const wire::multi_remove_request& r) const { return r.sort_keys.size(); }
+  size_t operator()(const wire::check_and_mutate_request& r) const { return r.mutate_list.size(); }
+  template <typename Request>
+  size_t operator()(const Request&) const {
+    return 1;
+  }
+};
+
 }  // namespace
 
 bool row_hash(const WriteRequest& request, uint64_t& hash) {
   return std::visit(RowHash{hash}, request);
+}
+
+std::string_view hash_key_of(const WriteRequest& request) { return std::visit(HashKey{}, request); }
+
+int64_t row_count(const WriteRequest& request) {
+  return std::max<int64_t>(1, static_cast<int64_t>(std::visit(RowCount{}, request)));
 }
 
 }  // namespace markab::engine

@@ -89,5 +89,9 @@ class Resolver {
 
 // Which hash the row of a request has (spec 02 §3); false when its key is malformed.
 bool row_hash(const WriteRequest& request, uint64_t& hash);
+// The hash key of a request's rows, viewing its bytes; empty when its key is malformed.
+std::string_view hash_key_of(const WriteRequest& request);
+// How many rows a request names; at least 1.
+int64_t row_count(const WriteRequest& request);
 
 }  // namespace markab::engine

@@ -84,7 +84,8 @@ ReadOutcome EngineImpl::get_scanner(const wire::get_scanner_request& request,
   if (context.memory_only && !scan->one_hash_key) return ReadOutcome::kNeedsDisk;
   set_options(request, *scan);
   scan->peer = context.peer;
-  ReadFrom from{.memory_only = context.memory_only, .fill_cache = scan->one_hash_key};
+  ReadFrom from = read_from(context);
+  from.fill_cache = from.fill_cache && scan->one_hash_key;
   scan->rows = store_->iterate(from, scan->range.lower(), scan->range.upper(), scan->one_hash_key);
   scan->rows->Seek(*scan->range.lower());
   bool unfinished = false;
@@ -122,7 +123,7 @@ void EngineImpl::expire_scanners(Instant now) { scans_.expire(now - kScanContext
 ReadOutcome EngineImpl::read_batch(ScanContext& scan, uint32_t max_iterations,
                                    const ReadContext& context, ReadArena& arena,
                                    wire::scan_response& response, bool& unfinished) const {
-  const TableSettings settings = settings_.get();
+  const OperationSettings settings = settings_.get();
   const bool validate = scan.validate_partition_hash && settings.validate_partition_hash;
   const bool all_strangers =
       settings.partition_version < 0 || options_.gpid.partition_index > settings.partition_version;

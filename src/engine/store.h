@@ -17,6 +17,7 @@
 
 #include "base/ids.h"
 #include "base/status.h"
+#include "engine/table_settings.h"
 
 namespace markab::engine {
 
@@ -68,6 +69,20 @@ class Store {
   // Writes what is durable (flush() first for all that is applied) into `dir`, which must not
   // exist, by hard links where possible, and returns the decree it holds. Blocking.
   virtual Result<Decree> checkpoint(const std::string& dir) = 0;
+
+  // --- Settings and manual compaction (spec 02 §13, §14). A store that has no use for them keeps
+  // these defaults. The replica decides when a compaction is due (replica/compaction_schedule.h).
+
+  // Takes over what changed since it was opened or last told: usage scenario, write buffer,
+  // checkpoints kept. Blocking; one call at a time.
+  virtual Status reconfigure(const StoreSettings& /*settings*/) { return Status::Ok(); }
+  // Compacts everything and remembers when that ended. Blocking, for minutes; one at a time; reads
+  // and writes go on meanwhile.
+  virtual Status compact(const ManualCompactSettings::How& /*how*/) { return Status::Ok(); }
+  // Percent of the running compact(). Any thread.
+  virtual int32_t compact_progress() const { return 0; }
+  // When the last compact() ended, in milliseconds of Unix time; 0: never. Any thread.
+  virtual int64_t last_manual_compact_ms() const { return 0; }
 };
 
 }  // namespace markab::engine

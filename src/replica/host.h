@@ -13,6 +13,7 @@
 #include "io/file.h"
 #include "io/shard.h"
 #include "pacifica/replica_core.h"
+#include "replica/slow_reads.h"
 #include "rpc/network.h"
 #include "wal/log.h"
 
@@ -43,6 +44,7 @@ struct ReplicaTuning {
   uint8_t cluster_id = 0;
   Duration hand_over_wait = std::chrono::seconds(2);  // writes held while the primary role moves
   uint64_t learn_bytes_per_second = 200u << 20;       // checkpoint copies, per learner
+  AbnormalReadLimits abnormal_reads;
   pacifica::CoreOptions core;
 };
 

@@ -291,7 +291,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     options.gpid = replica.gpid();
     options.dir = live;
     options.partition_count = replica.options_.table.partition_count;
-    options.settings = table_settings(replica.table());
+    options.settings = replica.settings_;
     options.now = [&shard = self->shard] { return shard.now(); };
     auto slot = std::make_shared<engine::EngineOptions>(std::move(options));
     auto exchange = [&fs, &host = self->host, old = std::move(old), live, aside, source,

@@ -16,6 +16,7 @@ struct ReplicaMetrics {
   struct Operation {
     Counter* requests = nullptr;
     Histogram* latency_ns = nullptr;
+    Counter* bytes = nullptr;  // of keys and values; nullptr where nobody asks (spec 02 §15)
   };
   const Operation& operation(rpc::TaskCode code) const {
     return operations_[static_cast<size_t>(code)];
@@ -25,6 +26,20 @@ struct ReplicaMetrics {
   Counter& backup_requests;
   Counter& read_capacity_units;
   Counter& write_capacity_units;
+  Counter& backup_request_bytes;
+  Counter& read_expired_values;
+  Counter& read_filtered_values;
+  Counter& abnormal_read_requests;
+  // What a throttle of the table's environments did.
+  struct Throttled {
+    Counter& delayed;
+    Counter& rejected;
+  };
+  Throttled throttled_reads;
+  Throttled throttled_writes;
+  Throttled throttled_backups;
+  Counter& splitting_rejected_read_requests;
+  Counter& splitting_rejected_write_requests;
   Counter& write_size_exceed_threshold_requests;
   Counter& corrupt_writes;
   Counter& committed_requests;

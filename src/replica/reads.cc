@@ -1,8 +1,9 @@
 #include "replica/reads.h"
 
-#include "base/escape.h"
 #include "base/log.h"
 #include "engine/read_arena.h"
+#include "replica/capacity_units.h"
+#include "replica/slow_reads.h"
 #include "rpc/codec.h"
 
 namespace markab::replica {
@@ -59,6 +60,8 @@ class ReadExecution {
         return Errc::kHandlerNotFound;
     }
   }
+  // What the answer says in its `error` field, once run() answered kOk.
+  int32_t storage_error() const { return storage_error_; }
 
  private:
   template <typename Query, typename Response, typename Operation>
@@ -71,6 +74,7 @@ class ReadExecution {
     Response response;
     outcome = operation(query, response);
     if (outcome == ReadOutcome::kNeedsDisk) return Errc::kOk;
+    storage_error_ = response.error;
     response.app_id = replica_.gpid().app_id;
     response.partition_index = replica_.gpid().partition_index;
     response.server = host_.self_text();
@@ -85,34 +89,129 @@ class ReadExecution {
   engine::ReadArena& arena_;
   const engine::ReadContext& context_;
   std::string& out_;
+  int32_t storage_error_ = 0;
 };
 
-// The checks of spec 04 §4.3, in their order.
-Errc check(ReplicaHost& host, const Replica& replica, const rpc::Request& request, Instant now) {
-  if (replica.validates_partition_hash() && request.header.partition_hash != 0) {
-    auto version = replica.partition_version();
-    if (version < 0) return Errc::kSplitting;
-    if ((request.header.partition_hash & static_cast<uint64_t>(version)) !=
-        static_cast<uint64_t>(replica.gpid().partition_index)) {
-      return Errc::kParentPartitionMisused;
-    }
+// What becomes of a read before it is executed.
+struct Gate {
+  enum class Way { kServe, kRefuse, kSilence, kDelay, kRefuseLater } way = Way::kServe;
+  Errc error = Errc::kOk;
+  Duration wait{};
+};
+constexpr Gate kServe{};
+constexpr Gate kSilence{Gate::Way::kSilence, Errc::kOk, {}};
+constexpr Gate refuse(Errc error) { return {Gate::Way::kRefuse, error, {}}; }
+
+Gate check_throttle(Replica& replica, const rpc::Request& request, io::Shard& here) {
+  const bool backup = request.header.is_backup_request;
+  auto& admission = replica.admission();
+  auto& throttle = backup ? admission.backup_reads : admission.reads;
+  if (!throttle.on()) return kServe;
+  auto decision = throttle.take(1, here.wall_us());
+  if (decision.verdict == RequestThrottle::Verdict::kAdmit) return kServe;
+  const auto& metrics =
+      backup ? replica.metrics().throttled_backups : replica.metrics().throttled_reads;
+  const Duration wait = throttle_wait(decision.wait_ms, request.header.timeout_ms);
+  if (decision.verdict == RequestThrottle::Verdict::kDelay) {
+    metrics.delayed.add();
+    return {Gate::Way::kDelay, Errc::kOk, wait};
   }
-  if (request.header.is_backup_request)
-    return replica.serves_backup_reads() ? Errc::kOk : Errc::kInvalidState;
-  // The lease is looked at when the read is executed, so that a process that slept never serves
-  // what is stale (04 §1.9).
-  return replica.serves_reads() && host.lease_valid(now) ? Errc::kOk : Errc::kInvalidState;
+  metrics.rejected.add();
+  // A quick refusal from a secondary would fail a read that the primary is about to answer.
+  if (backup) return kSilence;
+  return {wait > Duration(0) ? Gate::Way::kRefuseLater : Gate::Way::kRefuse, Errc::kBusy, wait};
 }
 
-void finish(Replica& replica, rpc::Request& request, Errc error, const std::string& bytes,
-            Instant now) {
+// The checks of spec 04 §4.3, in their order.
+Gate check(ReplicaHost& host, Replica& replica, const rpc::Request& request, io::Shard& here,
+           Instant now, bool throttled) {
+  switch (replica.admission().denies_reads()) {
+    case Admission::Denial::kNone:
+      break;
+    case Admission::Denial::kSilence:
+      return kSilence;
+    case Admission::Denial::kReconfigure:
+      return refuse(Errc::kInvalidState);
+  }
+  if (replica.validates_partition_hash() && request.header.partition_hash != 0) {
+    auto version = replica.partition_version();
+    bool ours = version >= 0 && (request.header.partition_hash & static_cast<uint64_t>(version)) ==
+                                    static_cast<uint64_t>(replica.gpid().partition_index);
+    if (!ours) {
+      replica.metrics().splitting_rejected_read_requests.add();
+      return refuse(version < 0 ? Errc::kSplitting : Errc::kParentPartitionMisused);
+    }
+  }
+  if (!replica.serves_backup_reads()) return refuse(Errc::kInvalidState);
+  if (throttled) {
+    if (auto gate = check_throttle(replica, request, here); gate.way != Gate::Way::kServe)
+      return gate;
+  }
+  // The lease is looked at when the read is executed, so that a process that slept never serves
+  // what is stale (04 §1.9).
+  bool serves =
+      request.header.is_backup_request || (replica.serves_reads() && host.lease_valid(now));
+  if (!serves) return refuse(Errc::kInvalidState);
+  auto& budget = replica.admission().read_bytes;
+  if (throttled && budget.on() && !budget.anything_left(now)) {
+    replica.metrics().throttled_reads.rejected.add();
+    return refuse(Errc::kBusy);
+  }
+  return kServe;
+}
+
+// One line for each abnormal read, at most so many in a second.
+void note_abnormal(Replica& replica, const rpc::Request& request, int32_t storage_error,
+                   const engine::ReadStats& stats, Duration took, int64_t wall_us) {
+  replica.metrics().abnormal_read_requests.add();
+  if (!replica.may_log_read(wall_us)) return;
+  MARKAB_WARN(
+      "{}: abnormal read: {} from {} of {} took {} ms and looked at {} records ({} dead, {} "
+      "filtered "
+      "out), {} bytes, error {}",
+      replica.gpid(), request.name, request.peer(),
+      describe_read(request.header.code, request.args), took.count() / 1000000, stats.iterations,
+      stats.expired, stats.filtered, stats.bytes, storage_error);
+}
+
+void account(ReplicaHost& host, Replica& replica, const rpc::Request& request,
+             int32_t storage_error, const engine::ReadStats& stats, io::Shard& here, Instant now) {
+  auto& metrics = replica.metrics();
+  const auto code = request.header.code;
+  if (stats.expired > 0) metrics.read_expired_values.add(stats.expired);
+  if (stats.filtered > 0) metrics.read_filtered_values.add(stats.filtered);
+  const Charge charge = charge_read(code, storage_error, stats);
+  if (charge.read_units > 0) metrics.read_capacity_units.add(charge.read_units);
+  if (auto* bytes = metrics.operation(code).bytes) bytes->add(charge.bytes);
+  if (request.header.is_backup_request) {
+    metrics.backup_requests.add();
+    metrics.backup_request_bytes.add(charge.bytes);
+  }
+  if (auto& budget = replica.admission().read_bytes; budget.on()) budget.pay(charge.bytes, now);
+  if (replica.read_hotkeys().active()) {
+    int64_t weight = std::max<int64_t>(1, code == TaskCode::kBatchGet ? 1 : stats.iterations);
+    visit_hash_keys(code, request.args, [&](std::string_view hash_key) {
+      replica.read_hotkeys().capture(hash_key, weight);
+    });
+  }
+  const Duration took = now - request.arrived;
+  if (took >= replica.slow_query_threshold() ||
+      touched_much(host.tuning().abnormal_reads, code, stats)) {
+    note_abnormal(replica, request, storage_error, stats, took, here.wall_us());
+  }
+}
+
+void finish(ReplicaHost& host, Replica& replica, rpc::Request& request, Errc error,
+            int32_t storage_error, const engine::ReadStats& stats, const std::string& bytes,
+            io::Shard& here) {
+  const Instant now = here.now();
   const auto& operation = replica.metrics().operation(request.header.code);
   if (operation.requests != nullptr) {
     operation.requests->add();
     operation.latency_ns->record((now - request.arrived).count());
   }
-  if (request.header.is_backup_request) replica.metrics().backup_requests.add();
   if (error == Errc::kOk) {
+    account(host, replica, request, storage_error, stats, here, now);
     request.reply(bytes);
   } else {
     request.reply_error(error);
@@ -127,6 +226,7 @@ void serve_from_disk(ReplicaHost& host, const std::shared_ptr<Replica>& replica,
     engine::ReadArena arena;
     std::string bytes;
     Errc error = Errc::kOk;
+    int32_t storage_error = 0;
   };
   auto job = std::make_shared<Job>();
   job->request = std::move(request);
@@ -142,33 +242,70 @@ void serve_from_disk(ReplicaHost& host, const std::shared_ptr<Replica>& replica,
         ReadOutcome outcome = ReadOutcome::kDone;
         ReadExecution execution(host, *replica, *job->engine, job->arena, context, job->bytes);
         job->error = execution.run(job->request.header.code, job->request.args, outcome);
+        job->storage_error = execution.storage_error();
         MARKAB_ASSERT(outcome == ReadOutcome::kDone,
                       "a read that may block says that it needs the disk");
       },
-      [replica, job, &here] {
+      [&host, replica, job, &here] {
         job->engine.reset();
-        finish(*replica, job->request, job->error, job->bytes, here.now());
+        finish(host, *replica, job->request, job->error, job->storage_error, job->arena.stats,
+               job->bytes, here);
       });
 }
 
-}  // namespace
+void serve(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard& here,
+           rpc::Request request, bool throttled);
 
-void serve_read(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard& here,
-                rpc::Request request) {
+// Does with a request what `gate` says; it is not served.
+void turn_away(ReplicaHost& host, const std::shared_ptr<Replica>& replica, const Gate& gate,
+               rpc::Request request) {
+  switch (gate.way) {
+    case Gate::Way::kServe:
+    case Gate::Way::kSilence:
+      return;
+    case Gate::Way::kRefuse:
+      request.reply_error(gate.error);
+      return;
+    case Gate::Way::kRefuseLater:
+      replica->delay(std::move(request), gate.wait,
+                     [error = gate.error](rpc::Request late) { late.reply_error(error); });
+      return;
+    case Gate::Way::kDelay:
+      replica->delay(std::move(request), gate.wait,
+                     [&host, weak = std::weak_ptr(replica)](rpc::Request late) {
+                       auto again = weak.lock();
+                       if (again) serve(host, again, again->shard(), std::move(late), false);
+                     });
+      return;
+  }
+}
+
+void clear_scanner(Replica& replica, const Gate& gate, rpc::Request& request) {
+  int64_t id = 0;
+  auto* engine = replica.engine();
+  if (gate.way == Gate::Way::kServe && engine != nullptr &&
+      rpc::decode_args(request.args, id).ok()) {
+    engine->clear_scanner(id);
+  }
+  // Over THFT nothing is ever answered to it (01 §5.2 rule 5); a native client waits for an empty
+  // success.
+  if (!request.is_thft() && gate.way != Gate::Way::kSilence) request.reply({});
+}
+
+void serve(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard& here,
+           rpc::Request request, bool throttled) {
   auto now = here.now();
-  auto error = check(host, *replica, request, now);
-  auto* engine = replica->engine();
-  if (error == Errc::kOk && engine == nullptr) error = Errc::kInvalidState;
-  if (request.header.code == TaskCode::kClearScanner) {
-    int64_t id = 0;
-    if (error == Errc::kOk && rpc::decode_args(request.args, id).ok()) engine->clear_scanner(id);
-    // Over THFT nothing is ever answered to it (01 §5.2 rule 5); a native client waits for an empty
-    // success.
-    if (!request.is_thft()) request.reply({});
+  // Letting go of a scan is no load.
+  bool clears = request.header.code == TaskCode::kClearScanner;
+  auto gate = check(host, *replica, request, here, now, throttled && !clears);
+  if (clears) {
+    clear_scanner(*replica, gate, request);
     return;
   }
-  if (error != Errc::kOk) {
-    request.reply_error(error);
+  auto* engine = replica->engine();
+  if (gate.way == Gate::Way::kServe && engine == nullptr) gate = refuse(Errc::kInvalidState);
+  if (gate.way != Gate::Way::kServe) {
+    turn_away(host, replica, gate, std::move(request));
     return;
   }
   thread_local engine::ReadArena arena;
@@ -182,12 +319,19 @@ void serve_read(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::
   context.partition_hash = request.header.partition_hash;
   ReadOutcome outcome = ReadOutcome::kDone;
   ReadExecution execution(host, *replica, *engine, arena, context, bytes);
-  error = execution.run(request.header.code, request.args, outcome);
+  auto error = execution.run(request.header.code, request.args, outcome);
   if (outcome == ReadOutcome::kNeedsDisk) {
     serve_from_disk(host, replica, here, context, std::move(request));
     return;
   }
-  finish(*replica, request, error, bytes, here.now());
+  finish(host, *replica, request, error, execution.storage_error(), arena.stats, bytes, here);
+}
+
+}  // namespace
+
+void serve_read(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard& here,
+                rpc::Request request) {
+  serve(host, replica, here, std::move(request), true);
 }
 
 }  // namespace markab::replica

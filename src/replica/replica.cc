@@ -14,6 +14,7 @@ namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(20);
 constexpr Duration kMaintenance = std::chrono::seconds(1);
+constexpr int64_t kReadLogLines = 10;
 constexpr Duration kApplyRetry = std::chrono::milliseconds(2);
 
 }  // namespace
@@ -28,7 +29,12 @@ Replica::Replica(ReplicaHost& host, OpenOptions options)
     : host_(host),
       options_(std::move(options)),
       shard_(host.runtime().shard(options_.shard)),
-      metrics_(host.metrics(), options_.gpid) {}
+      metrics_(host.metrics(), options_.gpid),
+      delayed_(shard_) {
+  // Of abnormal reads, this many lines a second and no more.
+  read_log_.configure(
+      {.delay_units = 0, .delay_ms = 0, .reject_units = kReadLogLines, .reject_ms = 0}, 1);
+}
 
 Replica::~Replica() {
   MARKAB_ASSERT(closed_ || core_ == nullptr, "a replica is dropped without close()", gpid());
@@ -63,7 +69,8 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
   engine_options.gpid = options.gpid;
   engine_options.dir = options.dir + "/data/rdb";
   engine_options.partition_count = options.table.partition_count;
-  engine_options.settings = table_settings(options.table);
+  replica.settings_ = table_settings(options.table);
+  engine_options.settings = replica.settings_;
   engine_options.now = [&shard = replica.shard_] { return shard.now(); };
   auto opened = replica.host_.open_engine()(std::move(engine_options));
   if (!opened) return opened.error();
@@ -198,8 +205,16 @@ void Replica::on_table_info(const TableInfo& table) {
     std::lock_guard lock(engine_mutex_);
     options_.table = table;
   }
-  auto settings = table_settings(table);
+  auto settings = table_settings(table, settings_);
+  bool store_changed = !(settings.store == settings_.store);
+  settings_ = settings;
   if (engine_) engine_->set_settings(settings);
+  if (store_changed) reconfigure_store();
+  admission_.configure(table.envs, table.partition_count);
+  // In nanoseconds, whatever an operator wrote.
+  slow_query_ns_.store(
+      std::min<int64_t>(settings.slow_query_threshold_ms, INT64_MAX / 1000000) * 1000000,
+      std::memory_order_relaxed);
   validates_hash_.store(settings.validate_partition_hash, std::memory_order_relaxed);
   partition_version_.store(settings.partition_version, std::memory_order_relaxed);
   if (!changed || closed_) return;
@@ -213,6 +228,38 @@ void Replica::on_table_info(const TableInfo& table) {
           MARKAB_WARN("{}: the table's description could not be saved: {}", self->gpid(), s);
       },
       [self] {});
+}
+
+// Tells the store what it must take over by itself; it blocks for a moment, so on the pool.
+void Replica::reconfigure_store() {
+  if (closed_ || !engine_) return;
+  auto self = shared_from_this();
+  host_.runtime().blocking().run(
+      shard_,
+      [self, engine = engine_, settings = settings_.store] {
+        auto s = engine->store().reconfigure(settings);
+        if (!s.ok()) {
+          MARKAB_WARN("{}: the store did not take over the table's environments: {}", self->gpid(),
+                      s);
+        }
+      },
+      [self] {});
+}
+
+void Replica::delay(rpc::Request request, Duration wait, Callback<rpc::Request> due) {
+  auto hold = [self = shared_from_this(), wait](rpc::Request& held, Callback<rpc::Request>& then) {
+    if (self->closed_) {
+      held.reply_error(Errc::kObjectNotFound);
+    } else if (!self->delayed_.hold(held, wait, std::move(then))) {
+      held.reply_error(Errc::kBusy);
+    }
+  };
+  if (shard_.in_thread()) {
+    hold(request, due);
+    return;
+  }
+  shard_.post([hold = std::move(hold), request = std::move(request),
+               due = std::move(due)]() mutable { hold(request, due); });
 }
 
 void Replica::on_node_dead(HostPort node) {
@@ -267,6 +314,7 @@ void Replica::close(Task done) {
     for (auto& request : inbox_) request.reply_error(Errc::kObjectNotFound);
     inbox_.clear();
   }
+  delayed_.refuse_all(Errc::kObjectNotFound);
   refuse_queue(Errc::kObjectNotFound);
   if (step_down_done_)
     std::exchange(step_down_done_, nullptr)(Errc::kInvalidState, core_->last_committed());
@@ -287,6 +335,7 @@ void Replica::close(Task done) {
 
 void Replica::abandon() {
   closed_ = true;
+  delayed_.drop_all();
   learner_.reset();
 }
 
@@ -488,6 +537,8 @@ void Replica::maintain() {
   maintenance_timer_ = shard_.after(kMaintenance, [this] { maintain(); });
   if (!engine_) return;
   engine_->expire_scanners(now());
+  read_hotkeys_.analyse(now());
+  write_hotkeys_.analyse(now());
   shelf_->expire(now());
   metrics_.private_log_size_mb.set(static_cast<int64_t>(log_->bytes() >> 20));
   if (log_->bytes() >= host_.tuning().flush_after_log_bytes) flush_store();

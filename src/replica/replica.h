@@ -18,7 +18,10 @@
 #include "engine/engine.h"
 #include "engine/resolver.h"
 #include "pacifica/replica_core.h"
+#include "replica/admission.h"
+#include "replica/delayed_requests.h"
 #include "replica/host.h"
+#include "replica/hotkey.h"
 #include "replica/messages.h"
 #include "replica/metrics.h"
 #include "rpc/message.h"
@@ -76,6 +79,20 @@ class Replica : public std::enable_shared_from_this<Replica> {
   bool serves_backup_reads() const { return serves_backup_reads_.load(std::memory_order_acquire); }
   bool validates_partition_hash() const { return validates_hash_.load(std::memory_order_relaxed); }
   int32_t partition_version() const { return partition_version_.load(std::memory_order_relaxed); }
+  // What the table's environments let in.
+  Admission& admission() { return admission_; }
+  HotkeyDetector& read_hotkeys() { return read_hotkeys_; }
+  HotkeyDetector& write_hotkeys() { return write_hotkeys_; }
+  Duration slow_query_threshold() const {
+    return Duration(slow_query_ns_.load(std::memory_order_relaxed));
+  }
+  // Whether one more line about a read may be logged in this second.
+  bool may_log_read(int64_t wall_us) {
+    return read_log_.take(1, wall_us).verdict == RequestThrottle::Verdict::kAdmit;
+  }
+  // Holds a request that a throttle makes wait; then `due` gets it, on the replica's shard. When
+  // too many wait it is refused as busy.
+  void delay(rpc::Request request, Duration wait, Callback<rpc::Request> due);
   // Takes a client write; it will be answered, now or after it is committed.
   void enqueue_write(rpc::Request request);
 
@@ -141,10 +158,21 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void propose_waiting();
   bool propose_one_batch();
   void fetch_base_values();
-  Errc admit(rpc::Request& request, PendingWrite& out);
+  void take_in(rpc::Request request, bool throttled);
+  // The answer to a write that may not come in; nothing when it may.
+  struct Refusal {
+    Errc error = Errc::kOk;  // kOk and no silence: it may come in
+    bool silent = false;
+    bool again = false;  // after `wait`, without throttles
+    Duration wait{};
+  };
+  Refusal check_throttles(const rpc::Request& request);
+  Refusal admit(rpc::Request& request, PendingWrite& out, bool throttled);
+  Errc decode_write(const rpc::Request& request, engine::WriteRequest& out);
   void refuse_queue(Errc error);
   void answer(PendingWrite& pending, Decree decree);
   void answer_committed(Decree decree);
+  void account(const PendingWrite& pending);
 
   // the core's actions (replica.cc)
   void perform();
@@ -170,6 +198,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void set_engine(std::shared_ptr<engine::Engine> engine);
   void answer_learn(rpc::Request& request, const LearnReply& reply);
   Status save_table_info();
+  void reconfigure_store();
   Instant now() const { return shard_.now(); }
 
   ReplicaHost& host_;
@@ -183,11 +212,19 @@ class Replica : public std::enable_shared_from_this<Replica> {
   std::shared_ptr<wal::Log> log_;  // shared with reads for learners on the pool
   std::unique_ptr<pacifica::ReplicaCore> core_;
   std::unique_ptr<engine::Resolver> resolver_;
+  engine::TableSettings settings_;  // of the table's environments
 
   std::atomic<bool> serves_reads_{false};
   std::atomic<bool> serves_backup_reads_{false};
   std::atomic<bool> validates_hash_{false};
   std::atomic<int32_t> partition_version_{-1};
+
+  Admission admission_;
+  HotkeyDetector read_hotkeys_;
+  HotkeyDetector write_hotkeys_;
+  std::atomic<int64_t> slow_query_ns_{INT64_MAX};
+  RequestThrottle read_log_;
+  DelayedRequests delayed_;
 
   // Writes from other shards; guarded by inbox_mutex_.
   std::mutex inbox_mutex_;

@@ -1,6 +1,7 @@
 // The way of a write through its primary: admission, resolution into effects, proposal, answer.
 
 #include "base/log.h"
+#include "replica/capacity_units.h"
 #include "replica/replica.h"
 #include "replica/table_info.h"
 #include "rpc/codec.h"
@@ -27,68 +28,122 @@ void Replica::pump() {
     arrived.swap(inbox_);
     pump_posted_ = false;
   }
-  for (auto& request : arrived) {
-    if (closed_) {
-      request.reply_error(Errc::kObjectNotFound);
-      continue;
-    }
-    PendingWrite pending;
-    if (auto error = admit(request, pending); error != Errc::kOk) {
-      request.reply_error(error);
-      continue;
-    }
+  for (auto& request : arrived) take_in(std::move(request), true);
+  if (!closed_) propose_waiting();
+}
+
+// Queues a write, or answers why not. `throttled`: false for one that has waited already.
+void Replica::take_in(rpc::Request request, bool throttled) {
+  if (closed_) {
+    request.reply_error(Errc::kObjectNotFound);
+    return;
+  }
+  PendingWrite pending;
+  auto refusal = admit(request, pending, throttled);
+  if (refusal.silent) return;
+  if (refusal.again) {
+    delay(std::move(request), refusal.wait, [weak = weak_from_this()](rpc::Request late) {
+      auto self = weak.lock();
+      if (!self) return;
+      self->take_in(std::move(late), false);
+      if (!self->closed_) self->propose_waiting();
+    });
+  } else if (refusal.wait > Duration(0)) {
+    delay(std::move(request), refusal.wait,
+          [error = refusal.error](rpc::Request late) { late.reply_error(error); });
+  } else if (refusal.error != Errc::kOk) {
+    request.reply_error(refusal.error);
+  } else {
     queue_bytes_ += request.args.size();
     pending.request = std::move(request);
     queue_.push_back(std::move(pending));
   }
-  if (!closed_) propose_waiting();
+}
+
+// By count, then by bytes (spec 04 §4.2 row 13, §5).
+Replica::Refusal Replica::check_throttles(const rpc::Request& request) {
+  auto ask = [&](RequestThrottle& throttle, size_t units) -> Refusal {
+    if (!throttle.on()) return {};
+    auto decision = throttle.take(static_cast<int64_t>(units), shard_.wall_us());
+    if (decision.verdict == RequestThrottle::Verdict::kAdmit) return {};
+    Duration wait = throttle_wait(decision.wait_ms, request.header.timeout_ms);
+    bool again = decision.verdict == RequestThrottle::Verdict::kDelay;
+    (again ? metrics_.throttled_writes.delayed : metrics_.throttled_writes.rejected).add();
+    return {
+        .error = again ? Errc::kOk : Errc::kBusy, .silent = false, .again = again, .wait = wait};
+  };
+  // An ingestion is one small message for many rows, and waits for its own order (issue 2156).
+  if (request.header.code == TaskCode::kIngest) return {};
+  auto refusal = ask(admission_.writes, 1);
+  if (refusal.error != Errc::kOk || refusal.again) return refusal;
+  return ask(admission_.write_bytes, request.args.size());
 }
 
 // The checks of spec 04 §4.2 that need the replica, in their order; the body is decoded before
 // anything is logged.
-Errc Replica::admit(rpc::Request& request, PendingWrite& out) {
+Replica::Refusal Replica::admit(rpc::Request& request, PendingWrite& out, bool throttled) {
+  auto refuse = [](Errc error) {
+    return Refusal{.error = error, .silent = false, .again = false, .wait = {}};
+  };
   const auto& tuning = host_.tuning();
+  switch (admission_.denies_writes()) {
+    case Admission::Denial::kNone:
+      break;
+    case Admission::Denial::kSilence:
+      return {.error = Errc::kOk, .silent = true, .again = false, .wait = {}};
+    case Admission::Denial::kReconfigure:
+      return refuse(Errc::kInvalidState);
+  }
   if (tuning.max_write_bytes > 0 && request.args.size() > tuning.max_write_bytes &&
       request.header.code != TaskCode::kDuplicate) {
     metrics_.write_size_exceed_threshold_requests.add();
-    return Errc::kInvalidData;
+    return refuse(Errc::kInvalidData);
   }
   if (validates_hash_.load(std::memory_order_relaxed) && request.header.partition_hash != 0) {
     auto version = partition_version_.load(std::memory_order_relaxed);
-    if (version < 0) return Errc::kSplitting;
-    if ((request.header.partition_hash & static_cast<uint64_t>(version)) !=
-        static_cast<uint64_t>(gpid().partition_index)) {
-      return Errc::kParentPartitionMisused;
+    bool ours = version >= 0 && (request.header.partition_hash & static_cast<uint64_t>(version)) ==
+                                    static_cast<uint64_t>(gpid().partition_index);
+    if (!ours) {
+      metrics_.splitting_rejected_write_requests.add();
+      return refuse(version < 0 ? Errc::kSplitting : Errc::kParentPartitionMisused);
     }
   }
-  if (core_->role() != Role::kPrimary) return Errc::kInvalidState;
-  if (!host_.lease_valid(now())) return Errc::kInvalidState;
+  if (core_->role() != Role::kPrimary) return refuse(Errc::kInvalidState);
+  if (!host_.lease_valid(now())) return refuse(Errc::kInvalidState);
+  if (throttled) {
+    auto refusal = check_throttles(request);
+    if (refusal.error != Errc::kOk || refusal.again) return refusal;
+  }
   if (queue_bytes_ > tuning.max_queued_bytes) {
     metrics_.write_busy_requests.add();
-    return Errc::kBusy;
+    return refuse(Errc::kBusy);
   }
+  return refuse(decode_write(request, out.write));
+}
+
+Errc Replica::decode_write(const rpc::Request& request, engine::WriteRequest& out) {
   Status decoded;
   switch (request.header.code) {
     case TaskCode::kPut:
-      decoded = rpc::decode_args(request.args, out.write.emplace<wire::update_request>());
+      decoded = rpc::decode_args(request.args, out.emplace<wire::update_request>());
       break;
     case TaskCode::kRemove:
-      decoded = rpc::decode_args(request.args, out.write.emplace<engine::RemoveRequest>().key);
+      decoded = rpc::decode_args(request.args, out.emplace<engine::RemoveRequest>().key);
       break;
     case TaskCode::kMultiPut:
-      decoded = rpc::decode_args(request.args, out.write.emplace<wire::multi_put_request>());
+      decoded = rpc::decode_args(request.args, out.emplace<wire::multi_put_request>());
       break;
     case TaskCode::kMultiRemove:
-      decoded = rpc::decode_args(request.args, out.write.emplace<wire::multi_remove_request>());
+      decoded = rpc::decode_args(request.args, out.emplace<wire::multi_remove_request>());
       break;
     case TaskCode::kIncr:
-      decoded = rpc::decode_args(request.args, out.write.emplace<wire::incr_request>());
+      decoded = rpc::decode_args(request.args, out.emplace<wire::incr_request>());
       break;
     case TaskCode::kCheckAndSet:
-      decoded = rpc::decode_args(request.args, out.write.emplace<wire::check_and_set_request>());
+      decoded = rpc::decode_args(request.args, out.emplace<wire::check_and_set_request>());
       break;
     case TaskCode::kCheckAndMutate:
-      decoded = rpc::decode_args(request.args, out.write.emplace<wire::check_and_mutate_request>());
+      decoded = rpc::decode_args(request.args, out.emplace<wire::check_and_mutate_request>());
       break;
     default:
       return Errc::kHandlerNotFound;
@@ -236,12 +291,24 @@ void Replica::answer(PendingWrite& pending, Decree decree) {
       fill(response);
     }
   }
+  account(pending);
+  request.reply(bytes);
+}
+
+void Replica::account(const PendingWrite& pending) {
+  const auto& request = pending.request;
   const auto& operation = metrics_.operation(request.header.code);
+  const Charge charge = charge_write(pending.write, pending.result);
   if (operation.requests != nullptr) {
     operation.requests->add();
     operation.latency_ns->record((now() - request.arrived).count());
+    if (operation.bytes != nullptr) operation.bytes->add(charge.bytes);
   }
-  request.reply(bytes);
+  if (charge.read_units > 0) metrics_.read_capacity_units.add(charge.read_units);
+  if (charge.write_units > 0) metrics_.write_capacity_units.add(charge.write_units);
+  if (write_hotkeys_.active()) {
+    write_hotkeys_.capture(engine::hash_key_of(pending.write), engine::row_count(pending.write));
+  }
 }
 
 }  // namespace markab::replica

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "idl/markab_types.h"
+#include "replica/hotkey_service.h"
 #include "replica/reads.h"
 #include "replica/table_info.h"
 #include "rpc/codec.h"
@@ -155,6 +156,7 @@ void ReplicaServer::register_handlers(rpc::Dispatcher& dispatcher, rpc::HttpRout
   dispatcher.on(TaskCode::kLearnAddLearner,
                 [this](rpc::Request r) { on_add_learner(std::move(r)); });
   dispatcher.on(TaskCode::kConfigProposal, [this](rpc::Request r) { on_proposal(std::move(r)); });
+  register_hotkey_handler(*this, dispatcher);
   dispatcher.on(TaskCode::kStepDown, [this](rpc::Request r) { on_step_down(std::move(r)); });
 }
 

@@ -1,32 +1,13 @@
 #include "replica/table_info.h"
 
 #include <boost/json.hpp>
-#include <charconv>
+
+#include "engine/table_environments.h"
 
 namespace markab::replica {
 namespace {
 
 constexpr std::string_view kSuffix = ".pegasus";
-
-// The environment's integer, or `fallback` when it is absent or does not parse (spec 02 §13: a
-// value that a replica cannot parse leaves the old setting).
-int64_t env_int(const TableInfo& table, const std::string& key, int64_t fallback) {
-  auto found = table.envs.find(key);
-  if (found == table.envs.end()) return fallback;
-  int64_t value = 0;
-  const auto& text = found->second;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? value : fallback;
-}
-
-bool env_bool(const TableInfo& table, const std::string& key) {
-  auto found = table.envs.find(key);
-  if (found == table.envs.end()) return false;
-  std::string lower;
-  for (char c : found->second)
-    lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower == "true";
-}
 
 }  // namespace
 
@@ -71,14 +52,8 @@ Result<TableInfo> table_info_from_json(std::string_view text, Gpid gpid) {
   return table;
 }
 
-engine::TableSettings table_settings(const TableInfo& table) {
-  engine::TableSettings settings;
-  settings.default_ttl_s =
-      static_cast<int32_t>(std::clamp<int64_t>(env_int(table, "default_ttl", 0), 0, INT32_MAX));
-  settings.slow_query_threshold_ms = env_int(table, "replica.slow_query_threshold", 100);
-  settings.iteration_threshold_ms =
-      env_int(table, "replica.rocksdb_iteration_threshold_time_ms", 30000);
-  settings.validate_partition_hash = env_bool(table, "replica.split.validate_partition_hash");
+engine::TableSettings table_settings(const TableInfo& table, const engine::TableSettings& old) {
+  auto settings = engine::settings_from_environments(table.envs, old);
   settings.partition_version = table.partition_count - 1;
   return settings;
 }

@@ -14,7 +14,8 @@ namespace markab::replica {
 std::string table_info_to_json(Gpid gpid, const TableInfo& table);
 // kInvalidData with the reason.
 Result<TableInfo> table_info_from_json(std::string_view text, Gpid gpid);
-engine::TableSettings table_settings(const TableInfo& table);
+// What does not parse stays as it is in `old`.
+engine::TableSettings table_settings(const TableInfo& table, const engine::TableSettings& old = {});
 
 // "primary", as log lines and tools say it.
 std::string_view role_name(pacifica::Role role);

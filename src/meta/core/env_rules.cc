@@ -3,88 +3,52 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <optional>
+
+#include "base/compaction_rules.h"
+#include "base/escape.h"
+#include "base/table_envs.h"
 
 namespace markab::meta {
 namespace {
 
-std::optional<int64_t> to_int(std::string_view text) {
-  int64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
+// "" when the value is accepted; else why not, where the rule's limitation does not say it.
+using Verdict = std::optional<std::string>;
+constexpr auto kAccepted = std::nullopt;
+Verdict verdict(bool accepted) { return accepted ? Verdict() : Verdict(std::string()); }
 
 template <int64_t kMin, int64_t kMax>
-bool in_range(std::string_view text) {
-  auto value = to_int(text);
-  return value && *value >= kMin && *value <= kMax;
+Verdict in_range(std::string_view text) {
+  return verdict(parse_env_integer(text, kMin, kMax).has_value());
 }
 
-bool is_bool(std::string_view text) {
-  std::string l = lower(text);
-  return l == "true" || l == "false";
+Verdict is_bool(std::string_view text) { return verdict(parse_env_bool(text).has_value()); }
+Verdict anything(std::string_view) { return kAccepted; }
+Verdict is_target_level(std::string_view text) {
+  auto value = parse_env_integer(text, -1, INT32_MAX);
+  return verdict(value && *value != 0);
 }
-
-bool anything(std::string_view) { return true; }
-bool is_target_level(std::string_view text) {
-  auto value = to_int(text);
-  return value && (*value == -1 || *value >= 1);
+Verdict is_force_or_skip(std::string_view text) {
+  return verdict(text == "force" || text == "skip");
 }
-bool is_force_or_skip(std::string_view text) { return text == "force" || text == "skip"; }
-bool is_scenario(std::string_view text) {
-  return text == "normal" || text == "prefer_write" || text == "bulk_load";
+Verdict is_scenario(std::string_view text) {
+  return verdict(parse_usage_scenario(text).has_value());
 }
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> out;
-  for (size_t start = 0;;) {
-    size_t at = text.find(separator, start);
-    out.push_back(text.substr(start, at - start));
-    if (at == std::string_view::npos) return out;
-    start = at + 1;
-  }
+Verdict is_throttling(std::string_view text) { return verdict(parse_throttle(text).has_value()); }
+Verdict is_read_bytes_limit(std::string_view text) {
+  return verdict(parse_read_bytes_limit(text).has_value());
 }
-
-// "<n>[K|M]*delay*<ms>" and "<n>[K|M]*reject*<ms>", each at most once, comma separated.
-bool is_throttling(std::string_view text) {
-  bool delay = false;
-  bool reject = false;
-  for (std::string_view part : split(text, ',')) {
-    auto fields = split(part, '*');
-    if (fields.size() != 3) return false;
-    std::string_view units = fields[0];
-    if (!units.empty() && (units.back() == 'K' || units.back() == 'M')) units.remove_suffix(1);
-    auto count = to_int(units);
-    auto wait = to_int(fields[2]);
-    if (!count || *count < 0 || *count > INT32_MAX || !wait || *wait < 0) return false;
-    bool& seen = fields[1] == "delay" ? delay : reject;
-    if ((fields[1] != "delay" && fields[1] != "reject") || seen) return false;
-    seen = true;
-  }
-  return true;
-}
-
-bool is_deny(std::string_view text) {
-  auto fields = split(text, '*');
-  if (fields.size() != 2) return false;
-  bool how = fields[0] == "timeout" || fields[0] == "reconfig";
-  bool what = fields[1] == "all" || fields[1] == "write" || fields[1] == "read";
-  return how && what;
+Verdict is_deny(std::string_view text) { return verdict(parse_deny(text).has_value()); }
+Verdict is_day_times(std::string_view text) { return verdict(parse_day_times(text).has_value()); }
+Verdict is_compaction_rules(std::string_view text) {
+  auto rules = parse_compaction_rules(text);
+  return rules ? Verdict() : Verdict(rules.error().message());
 }
 
 struct Rule {
   EnvRule shown;
-  bool (*accepts)(std::string_view);
+  Verdict (*judge)(std::string_view);
 };
 
 constexpr std::string_view kThrottlingText =
@@ -94,7 +58,8 @@ constexpr std::string_view kBoolText = "true | false";
 
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> kRules = {
-      {{"replica.slow_query_threshold", "int64", ">= 20", "1000"}, in_range<20, INT64_MAX>},
+      {{"replica.slow_query_threshold", "int64", ">= 20", "1000"},
+       in_range<env_range::kSlowQueryMs, INT64_MAX>},
       {{"replica.write_throttling", "string", kThrottlingText, "20000*delay*100,20000*reject*100"},
        is_throttling},
       {{"replica.write_throttling_by_size", "string", kThrottlingText,
@@ -104,9 +69,11 @@ const std::vector<Rule>& rules() {
        is_throttling},
       {{"replica.backup_request_throttling", "string", kThrottlingText, "2000*delay*100"},
        is_throttling},
-      {{"replica.read_throttling_by_size", "string", kThrottlingText,
+      {{"replica.read_throttling_by_size", "string",
+        "<bytes>, <bytes>K, <bytes>M, or as the other throttlings, of which only the reject part "
+        "counts",
         "20000*delay*100,20000*reject*100"},
-       is_throttling},
+       is_read_bytes_limit},
       {{"replica.rocksdb_iteration_threshold_time_ms", "int64", ">= 0", "1000"},
        in_range<0, INT64_MAX>},
       {{"replica.rocksdb_block_cache_enabled", "bool", kBoolText, "true"}, is_bool},
@@ -119,8 +86,8 @@ const std::vector<Rule>& rules() {
         "timeout*all"},
        is_deny},
       {{"rocksdb.write_buffer_size", "int64", "[16777216, 536870912]", "16777216"},
-       in_range<16 << 20, 512 << 20>},
-      {{"rocksdb.num_levels", "int64", "[1, 10]", "6"}, in_range<1, 10>},
+       in_range<env_range::kWriteBufferMin, env_range::kWriteBufferMax>},
+      {{"rocksdb.num_levels", "int64", "[1, 10]", "6"}, in_range<1, env_range::kLevelsMax>},
       {{"rocksdb.usage_scenario", "string", "normal | prefer_write | bulk_load", "normal"},
        is_scenario},
       {{"rocksdb.checkpoint.reserve_min_count", "int32", "> 0", "2"}, in_range<1, INT32_MAX>},
@@ -136,8 +103,14 @@ const std::vector<Rule>& rules() {
        is_force_or_skip},
       {{"manual_compact.periodic.bottommost_level_compaction", "string", "force | skip", "skip"},
        is_force_or_skip},
-      {{"manual_compact.periodic.trigger_time", "string", "any", "3:00,21:00"}, anything},
-      {{"user_specified_compaction", "string", "any", ""}, anything},
+      {{"manual_compact.periodic.trigger_time", "string",
+        "times of the day as H:MM, comma separated; empty for none", "3:00,21:00"},
+       is_day_times},
+      {{"user_specified_compaction", "string",
+        R"(JSON: {"ops":[{"type":…,"params":…,"rules":[{"type":…,"params":…}]}]}; empty for none)",
+        R"({"ops":[{"type":"COT_DELETE","params":"","rules":[{"type":"FRT_HASHKEY_PATTERN",)"
+        R"("params":"{\"pattern\":\"tmp_\",\"match_type\":\"SMT_MATCH_PREFIX\"}"}]}]})"},
+       is_compaction_rules},
       {{"business.info", "string", "any", "owner=search"}, anything},
       {{"replica_access_controller.allowed_users", "string", "any", "user1;user2"}, anything},
       {{"replica_access_controller.ranger_policies", "string", "any", ""}, anything},
@@ -157,10 +130,12 @@ const Rule* find_rule(std::string_view key) {
 }
 
 Status check(const Rule& rule, std::string_view value) {
-  if (rule.accepts(value)) return {};
+  Verdict why = rule.judge(value);
+  if (!why) return {};
   return Status(Errc::kInvalidParameters,
-                fmt::format("{} = {} is not valid; accepted: {}, for example {}", rule.shown.key,
-                            value, rule.shown.limitation, rule.shown.sample));
+                fmt::format("{} = {} is not valid{}{}; accepted: {}, for example {}",
+                            rule.shown.key, escape_cut(value), why->empty() ? "" : ": ", *why,
+                            rule.shown.limitation, rule.shown.sample));
 }
 
 }  // namespace

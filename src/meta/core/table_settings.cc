@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/table_envs.h"
 #include "meta/core/env_rules.h"
 #include "meta/core/meta_core.h"
 
@@ -171,7 +172,7 @@ void MetaCore::handle(uint64_t token, StartManualCompact& request) {
   if (table->info.status != TableStatus::kAvailable)
     return answer(token, Errc::kAppDropped, "the table is not available");
   auto disabled = table->info.envs.find("manual_compact.disabled");
-  if (disabled != table->info.envs.end() && disabled->second == "true") {
+  if (disabled != table->info.envs.end() && parse_env_bool(disabled->second).value_or(false)) {
     return answer(token, Errc::kOperationDisabled,
                   "the env manual_compact.disabled is true; set it to false first");
   }

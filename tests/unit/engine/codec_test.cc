@@ -11,7 +11,7 @@
 #include "base/random.h"
 #include "engine/effects.h"
 #include "engine/hashkey_transform.h"
-#include "engine/integer_text.h"
+#include "base/integer_text.h"
 #include "engine/key_codec.h"
 #include "engine/value_codec.h"
 

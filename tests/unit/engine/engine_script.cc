@@ -399,6 +399,56 @@ std::string EngineScript::run_command(const std::string& name, Arguments& argume
   return run_setting(name, arguments);
 }
 
+namespace {
+
+// "prefix:abc" and so on.
+void read_pattern(const std::string& text, CompactionRule& rule) {
+  auto colon = text.find(':');
+  std::string match = text.substr(0, colon);
+  rule.match = match == "prefix"    ? CompactionRule::Match::kPrefix
+               : match == "postfix" ? CompactionRule::Match::kPostfix
+                                    : CompactionRule::Match::kAnywhere;
+  EXPECT_TRUE(match == "prefix" || match == "postfix" || match == "anywhere") << text;
+  rule.pattern = colon == std::string::npos ? "" : text.substr(colon + 1);
+}
+
+// "delete,hash=prefix:tmp", "from_now:60,ttl=0..0"; see testdata/README.txt.
+CompactionOperation compaction_operation(const std::string& word) {
+  CompactionOperation out;
+  std::istringstream parts(word);
+  std::string part;
+  std::getline(parts, part, ',');
+  auto colon = part.find(':');
+  std::string what = part.substr(0, colon);
+  if (colon != std::string::npos)
+    out.value = static_cast<uint32_t>(std::stoul(part.substr(colon + 1)));
+  out.type = what == "from_now"       ? CompactionOperation::Type::kTtlFromNow
+             : what == "from_current" ? CompactionOperation::Type::kTtlFromCurrent
+             : what == "until"        ? CompactionOperation::Type::kTtlTimestamp
+                                      : CompactionOperation::Type::kDelete;
+  EXPECT_TRUE(what == "delete" || out.type != CompactionOperation::Type::kDelete) << word;
+  while (std::getline(parts, part, ',')) {
+    auto equals = part.find('=');
+    std::string kind = part.substr(0, equals);
+    std::string value = part.substr(equals + 1);
+    CompactionRule& rule = out.rules.emplace_back();
+    if (kind == "ttl") {
+      rule.type = CompactionRule::Type::kTtlRange;
+      auto dots = value.find("..");
+      rule.start_ttl = static_cast<uint32_t>(std::stoul(value.substr(0, dots)));
+      rule.stop_ttl = static_cast<uint32_t>(std::stoul(value.substr(dots + 2)));
+    } else {
+      EXPECT_TRUE(kind == "hash" || kind == "sort") << word;
+      rule.type = kind == "hash" ? CompactionRule::Type::kHashKeyPattern
+                                 : CompactionRule::Type::kSortKeyPattern;
+      read_pattern(value, rule);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string EngineScript::run_setting(const std::string& name, Arguments& arguments) {
   if (name == "now") {
     wall_s_ = arguments.number();
@@ -433,6 +483,11 @@ std::string EngineScript::run_setting(const std::string& name, Arguments& argume
   } else if (name == "restart") {
     restart();
     return fmt::format("decree {}\n", decree_);
+  } else if (name == "compaction_rules") {
+    auto rules = std::make_shared<CompactionRules>();
+    while (!arguments.empty()) rules->push_back(compaction_operation(arguments.word()));
+    settings_.store.compaction_rules = std::move(rules);
+    engine_->set_settings(settings_);
   } else if (name == "compact") {
     EXPECT_TRUE(compact_(*engine_));
   } else {

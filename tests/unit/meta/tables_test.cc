@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 
 #include "core_world.h"
-#include "meta/core/env_rules.h"
 
 namespace markab::meta {
 namespace {
@@ -427,63 +426,6 @@ TEST_F(TablesTest, ManualCompaction) {
   w.ask(SetEnvs{"t", {{"manual_compact.disabled", "true"}}});
   EXPECT_EQ(w.ask(StartManualCompact{"t"}).err, Errc::kOperationDisabled);
 }
-
-struct EnvCase {
-  const char* key;
-  const char* value;
-  bool good;
-};
-struct EnvTest : testing::TestWithParam<EnvCase> {};
-TEST_P(EnvTest, IsJudged) {
-  const EnvCase& k = GetParam();
-  Status s = check_env(k.key, k.value);
-  EXPECT_EQ(s.ok(), k.good) << k.key << " = " << k.value << ": " << s.message();
-  EXPECT_EQ(s.message().empty(), k.good);
-}
-INSTANTIATE_TEST_SUITE_P(
-    Table, EnvTest,
-    testing::Values(
-        EnvCase{"replica.slow_query_threshold", "20", true},
-        EnvCase{"replica.slow_query_threshold", "19", false},
-        EnvCase{"replica.slow_query_threshold", "20x", false},
-        EnvCase{"replica.slow_query_threshold", "", false},
-        EnvCase{"replica.write_throttling", "20000*delay*100", true},
-        EnvCase{"replica.write_throttling", "20K*delay*100,20M*reject*100", true},
-        EnvCase{"replica.write_throttling", "20K*delay*100,20K*delay*100", false},
-        EnvCase{"replica.write_throttling", "20G*delay*100", false},
-        EnvCase{"replica.write_throttling", "20*delay", false},
-        EnvCase{"replica.write_throttling", "", false},
-        EnvCase{"replica.write_throttling", "-1*delay*10", false},
-        EnvCase{"replica.write_throttling", "20*block*100", false},
-        EnvCase{"replica.read_throttling_by_size", "20000*delay*100,20000*reject*100", true},
-        EnvCase{"replica.rocksdb_iteration_threshold_time_ms", "0", true},
-        EnvCase{"replica.rocksdb_iteration_threshold_time_ms", "-1", false},
-        EnvCase{"replica.rocksdb_block_cache_enabled", "TRUE", true},
-        EnvCase{"replica.rocksdb_block_cache_enabled", "1", false},
-        EnvCase{"replica.deny_client_request", "timeout*all", true},
-        EnvCase{"replica.deny_client_request", "reconfig*write", true},
-        EnvCase{"replica.deny_client_request", "reconfig*some", false},
-        EnvCase{"replica.deny_client_request", "timeout", false},
-        EnvCase{"rocksdb.write_buffer_size", "16777216", true},
-        EnvCase{"rocksdb.write_buffer_size", "16777215", false},
-        EnvCase{"rocksdb.write_buffer_size", "536870912", true},
-        EnvCase{"rocksdb.write_buffer_size", "536870913", false},
-        EnvCase{"rocksdb.num_levels", "10", true}, EnvCase{"rocksdb.num_levels", "0", false},
-        EnvCase{"rocksdb.usage_scenario", "prefer_write", true},
-        EnvCase{"rocksdb.usage_scenario", "fast", false},
-        EnvCase{"rocksdb.checkpoint.reserve_min_count", "0", false},
-        EnvCase{"rocksdb.checkpoint.reserve_min_count", "1", true},
-        EnvCase{"rocksdb.checkpoint.reserve_time_seconds", "0", true},
-        EnvCase{"default_ttl", "0", true}, EnvCase{"default_ttl", "2147483648", false},
-        EnvCase{"manual_compact.once.trigger_time", "0", true},
-        EnvCase{"manual_compact.once.target_level", "-1", true},
-        EnvCase{"manual_compact.once.target_level", "0", false},
-        EnvCase{"manual_compact.periodic.target_level", "1", true},
-        EnvCase{"manual_compact.once.bottommost_level_compaction", "force", true},
-        EnvCase{"manual_compact.once.bottommost_level_compaction", "maybe", false},
-        EnvCase{"business.info", "", true},
-        EnvCase{"max_replica_count.update", "updating;3", false},
-        EnvCase{"restore.cluster_name", "x", false}, EnvCase{"unheard.of", "1", false}));
 
 }  // namespace
 }  // namespace markab::meta

@@ -1,9 +1,9 @@
-#include "engine/integer_text.h"
+#include "base/integer_text.h"
 
 #include <charconv>
 #include <limits>
 
-namespace markab::engine {
+namespace markab {
 
 namespace {
 
@@ -42,4 +42,4 @@ bool parse_integer(std::string_view text, int64_t& value) {
   return true;
 }
 
-}  // namespace markab::engine
+}  // namespace markab

@@ -1,0 +1,101 @@
+#include "replica/capacity_units.h"
+
+#include <variant>
+
+#include "engine/engine.h"
+
+namespace markab::replica {
+
+namespace storage = engine::storage;
+using rpc::TaskCode;
+
+Charge charge_read(TaskCode code, int32_t error, const engine::ReadStats& stats) {
+  bool found_or_not = error == storage::kOk || error == storage::kNotFound;
+  bool counted = false;
+  switch (code) {
+    case TaskCode::kGet:
+    case TaskCode::kTtl:
+    case TaskCode::kSortkeyCount:
+      counted = found_or_not;
+      break;
+    case TaskCode::kMultiGet:
+    case TaskCode::kBatchGet:
+    case TaskCode::kGetScanner:
+    case TaskCode::kScan:
+      counted = found_or_not || error == storage::kIncomplete || error == storage::kInvalidArgument;
+      break;
+    default:
+      break;
+  }
+  if (!counted) return {};
+  Charge charge;
+  charge.bytes = static_cast<int64_t>(stats.bytes);
+  charge.read_units = capacity_units(charge.bytes);
+  return charge;
+}
+
+namespace {
+
+int64_t size_of(const wire::blob& a) { return static_cast<int64_t>(a.size()); }
+
+// The read half of a check: what was looked up, whether or not it passed.
+Charge charge_check(const wire::blob& hash_key, const wire::blob& sort_key, int32_t error) {
+  bool counted =
+      error == storage::kOk || error == storage::kInvalidArgument || error == storage::kTryAgain;
+  Charge charge;
+  if (counted) charge.read_units = capacity_units(size_of(hash_key) + size_of(sort_key));
+  return charge;
+}
+
+struct WriteCharge {
+  const engine::WriteResult& result;
+
+  Charge of_bytes(int64_t bytes) const {
+    if (result.error != storage::kOk) return {};
+    return {.read_units = 0, .write_units = capacity_units(bytes), .bytes = bytes};
+  }
+  Charge operator()(const wire::update_request& r) const {
+    return of_bytes(size_of(r.key) + size_of(r.value));
+  }
+  Charge operator()(const engine::RemoveRequest& r) const { return of_bytes(size_of(r.key)); }
+  Charge operator()(const wire::multi_put_request& r) const {
+    int64_t bytes = 0;
+    for (const auto& kv : r.kvs) bytes += size_of(r.hash_key) + size_of(kv.key) + size_of(kv.value);
+    return of_bytes(bytes);
+  }
+  Charge operator()(const wire::multi_remove_request& r) const {
+    int64_t bytes = 0;
+    for (const auto& sort_key : r.sort_keys) bytes += size_of(r.hash_key) + size_of(sort_key);
+    return of_bytes(bytes);
+  }
+  Charge operator()(const wire::incr_request&) const {
+    if (result.error == storage::kOk) return {.read_units = 1, .write_units = 1, .bytes = 0};
+    if (result.error == storage::kInvalidArgument)
+      return {.read_units = 1, .write_units = 0, .bytes = 0};
+    return {};
+  }
+  Charge operator()(const wire::check_and_set_request& r) const {
+    Charge charge = charge_check(r.hash_key, r.check_sort_key, result.error);
+    if (result.error != storage::kOk) return charge;
+    charge.bytes = size_of(r.hash_key) + size_of(r.set_sort_key) + size_of(r.set_value);
+    charge.write_units = capacity_units(charge.bytes);
+    return charge;
+  }
+  Charge operator()(const wire::check_and_mutate_request& r) const {
+    Charge charge = charge_check(r.hash_key, r.check_sort_key, result.error);
+    if (result.error != storage::kOk) return charge;
+    for (const auto& m : r.mutate_list) {
+      charge.bytes += size_of(r.hash_key) + size_of(m.sort_key) + size_of(m.value);
+    }
+    charge.write_units = capacity_units(charge.bytes);
+    return charge;
+  }
+};
+
+}  // namespace
+
+Charge charge_write(const engine::WriteRequest& request, const engine::WriteResult& result) {
+  return std::visit(WriteCharge{result}, request);
+}
+
+}  // namespace markab::replica
