@@ -15,8 +15,8 @@ std::vector<ConfigKey> common_keys(uint16_t default_port) {
                       "IPv4 address to listen on and to be known by"));
   add(ConfigKey::integer("network", "port", default_port, 1, 65535, "Port of RPC and HTTP"));
   add(ConfigKey::integer("network", "shards", 0, 0, 1024, "Event loops; 0: one per core"));
-  add(ConfigKey::integer("network", "blocking_threads", 2, 1, 256,
-                         "Threads for disk reads, openings and checkpoints"));
+  add(ConfigKey::integer("network", "blocking_threads", 4, 1, 256,
+                         "Threads for reads that must go to the disk"));
   add(ConfigKey::integer("network", "max_frame_bytes", 64 << 20, 1 << 20, 1 << 30,
                          "Longest message taken from a peer, in bytes"));
   add(ConfigKey::integer("network", "conn_threshold_per_ip", 0, 0, 1000000,
@@ -39,6 +39,10 @@ std::vector<ConfigKey> replica_keys() {
   };
   add(ConfigKey::text("meta_server", "server_list", "127.0.0.1:34601",
                       "The meta servers, as host:port,host:port"));
+  add(ConfigKey::integer("network", "sync_threads", 4, 1, 64,
+                         "Threads per data directory that sync logs"));
+  add(ConfigKey::integer("network", "background_threads", 4, 1, 64,
+                         "Threads that open, flush and copy stores, behind all other work"));
   add(ConfigKey::text("replication", "data_dirs", "default:./data",
                       "Where replicas are kept, as tag:path,tag:path"));
   add(ConfigKey::word("replication", "log_sync", "always", {"always", "interval", "none"},
@@ -59,18 +63,51 @@ std::vector<ConfigKey> replica_keys() {
   integer("write_window", 64, 1, 4096, "Mutations in flight per replica");
   integer("mutation_2pc_min_replica_count", 0, 0, 16,
           "Members without which writes are refused; 0: a majority");
+  integer("commit_point_after_ms", 500, 1, 1000,
+          "Idleness after which secondaries are told the last commit point; a write tells it too");
   integer("prepare_timeout_ms_for_secondaries", 3000, 100, 60000,
           "Silence after which a secondary is given up");
   integer("fd_beacon_interval_ms", 1000, 20, 60000,
           "Milliseconds between beacons to the meta server");
   integer("fd_lease_seconds", 5, 1, 600, "Seconds a node serves without the meta server");
+  integer("group_check_interval_ms", 10000, 1000, 600000,
+          "Milliseconds between a primary's messages to members that have nothing new");
   integer("config_sync_interval_ms", 30000, 100, 600000,
           "Milliseconds between full comparisons with the meta server");
   integer("leave_timeout_ms", 2500, 100, 60000,
           "Longest time for handing over primaries at SIGTERM");
   integer("linger_ms", 2000, 0, 60000,
           "Time for which moved partitions are still answered for at SIGTERM");
-  integer("learn_mb_per_second", 200, 1, 100000, "Bandwidth of one checkpoint copy in MiB/s");
+  integer("learn_mb_per_second", 100, 0, 100000,
+          "Bandwidth of all checkpoint copies to this node, and of all from it, in MiB/s; 0: no "
+          "limit");
+  integer("learn_app_max_concurrent_count", 5, 1, 1000,
+          "Checkpoints copied to this node at a time; others wait for their turn");
+  integer(
+      "log_held_max_size_mb", 4096, 64, 1 << 24,
+      "Log kept for learners and duplication, in MiB per replica; then the slowest begins anew");
+  add(ConfigKey::text("replication", "data_dirs_black_list_file", "",
+                      "File that names paths, one a line, below which no data directory is used"));
+  add(ConfigKey::boolean("replication", "ignore_broken_disk", true,
+                         "Start without a data directory that cannot be used"));
+  integer("disk_stat_interval_seconds", 600, 1, 86400,
+          "Seconds between removals of what was set aside long enough");
+  auto live = [&](const char* name, int64_t value, int64_t min, int64_t max, const char* what) {
+    add(ConfigKey::integer("replication", name, value, min, max, what).mutable_at_run_time());
+  };
+  live("disk_min_available_space_ratio", 10, 0, 100,
+       "Percent of a disk below which it takes no new replicas and no writes");
+  add(ConfigKey::boolean("replication", "reject_write_when_disk_insufficient", true,
+                         "Refuse writes of clients when the disk is short of space")
+          .mutable_at_run_time());
+  live("gc_disk_error_replica_interval_seconds", 604800, 0, 1 << 30,
+       "Seconds for which a replica set aside as damaged is kept");
+  live("gc_disk_garbage_replica_interval_seconds", 86400, 0, 1 << 30,
+       "Seconds for which a replica that is not needed is kept");
+  live("gc_disk_migration_tmp_replica_interval_seconds", 86400, 0, 1 << 30,
+       "Seconds for which an unfinished copy to another disk is kept");
+  live("gc_disk_migration_origin_replica_interval_seconds", 604800, 0, 1 << 30,
+       "Seconds for which a replica that moved to another disk is kept at its origin");
   add(ConfigKey::integer("engine", "block_cache_mb", 0, 0, 1 << 20,
                          "Block cache in MiB; 0: a share of the memory"));
   add(ConfigKey::integer("engine", "write_buffer_mb", 0, 0, 1 << 20,

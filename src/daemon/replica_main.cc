@@ -1,7 +1,9 @@
 // markab-replica: a replica server. Wires the rooms together and waits for a signal.
 
+#include <cctype>
 #include <cstdio>
 #include <future>
+#include <sstream>
 
 #include "base/log.h"
 #include "daemon/config_keys.h"
@@ -22,29 +24,33 @@ namespace {
 
 constexpr const char* kProgram = "markab-replica";
 
-Result<std::vector<replica::DataDir>> parse_data_dirs(const Config& config) {
-  std::vector<replica::DataDir> out;
-  for (const auto& item : config.get_list("replication", "data_dirs")) {
-    auto colon = item.find(':');
-    if (colon == std::string::npos || colon == 0 || colon + 1 == item.size()) {
-      return Status(
-          Errc::kInvalidParameters,
-          fmt::format("[replication] data_dirs: '{}' is not tag:path, as in ssd1:/data1/markab",
-                      item));
-    }
-    replica::DataDir dir{item.substr(0, colon), item.substr(colon + 1)};
-    for (const auto& other : out) {
-      if (other.tag == dir.tag || other.path == dir.path) {
-        return Status(Errc::kInvalidParameters,
-                      fmt::format("[replication] data_dirs: '{}' repeats a tag or a path", item));
-      }
-    }
-    out.push_back(std::move(dir));
+// Data directories below a path that the black list names are left out: its disk is known to be
+// bad (spec 04 §3.1).
+Result<std::vector<replica::DataDir>> data_dirs(const Config& config) {
+  auto text = config.get_string("replication", "data_dirs");
+  auto dirs = replica::parse_data_dirs(text);
+  if (!dirs) return dirs.error().with_context("[replication] data_dirs");
+  auto path = config.get_string("replication", "data_dirs_black_list_file");
+  if (path.empty()) return dirs;
+  auto list = io::real_file_system().read_all(path, 1u << 20);
+  if (!list) {
+    if (list.error().code() == Errc::kPathNotFound) return dirs;
+    return list.error().with_context("[replication] data_dirs_black_list_file");
   }
-  if (out.empty())
+  std::istringstream lines(*list);
+  for (std::string line; std::getline(lines, line);) {
+    while (!line.empty() && (line.back() == '/' || std::isspace(line.back()) != 0)) line.pop_back();
+    if (line.empty()) continue;
+    std::erase_if(*dirs, [&](const replica::DataDir& dir) {
+      bool listed = dir.path == line || dir.path.starts_with(line + "/");
+      if (listed) MARKAB_WARN("{} names {}: it is left out", path, dir.path);
+      return listed;
+    });
+  }
+  if (dirs->empty())
     return Status(Errc::kInvalidParameters,
-                  "[replication] data_dirs is empty; name at least one tag:path");
-  return out;
+                  fmt::format("{} names all of [replication] data_dirs", path));
+  return dirs;
 }
 
 Result<replica::ServerOptions> server_options(const Config& config, int64_t start_time_ms) {
@@ -55,7 +61,7 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
   if (!self) return self.error();
   out.self = *self;
   out.cluster_name = config.get_string("replication", "cluster_name");
-  auto dirs = parse_data_dirs(config);
+  auto dirs = data_dirs(config);
   if (!dirs) return dirs.error();
   out.data_dirs = std::move(*dirs);
   out.boot_id = boot_id();
@@ -64,6 +70,7 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
                  : sync == "interval" ? wal::LogSync::kInterval
                                       : wal::LogSync::kNone;
   out.log.interval = ms("log_sync_interval_ms");
+  out.log.parallel_syncs = static_cast<int>(config.get_int("network", "sync_threads"));
   out.log.segment_bytes = static_cast<uint64_t>(get("log_private_file_size_mb")) << 20;
   auto metas = parse_nodes(config, "meta_server", "server_list");
   if (!metas) return metas.error();
@@ -77,9 +84,15 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
   out.tuning.max_queued_bytes = static_cast<size_t>(get("max_queued_write_mb")) << 20;
   out.tuning.flush_after_log_bytes = static_cast<uint64_t>(get("log_flush_mb")) << 20;
   out.tuning.keep_log_bytes = static_cast<uint64_t>(get("log_private_reserve_max_size_mb")) << 20;
-  out.tuning.learn_bytes_per_second = static_cast<uint64_t>(get("learn_mb_per_second")) << 20;
+  out.tuning.group_check_interval = ms("group_check_interval_ms");
+  out.copy_bytes_per_second = static_cast<uint64_t>(get("learn_mb_per_second")) << 20;
+  out.max_copies = static_cast<size_t>(get("learn_app_max_concurrent_count"));
+  out.tuning.max_held_log_bytes = static_cast<uint64_t>(get("log_held_max_size_mb")) << 20;
+  out.ignore_broken_disk = config.get_bool("replication", "ignore_broken_disk");
+  out.sweep_interval = std::chrono::seconds(get("disk_stat_interval_seconds"));
   out.tuning.core.max_uncommitted = static_cast<size_t>(get("write_window"));
   out.tuning.core.prepare_timeout = ms("prepare_timeout_ms_for_secondaries");
+  out.tuning.core.commit_point_after = ms("commit_point_after_ms");
   out.tuning.core.min_replica_count = static_cast<int32_t>(get("mutation_2pc_min_replica_count"));
   return out;
 }
@@ -104,18 +117,39 @@ int run(int argc, char** argv) {
               options->cluster_name);
 
   std::vector<std::shared_ptr<void>> locks;
-  for (const auto& dir : options->data_dirs) {
-    if (auto s = prepare_directory(dir.path, "[replication] data_dirs"); !s.ok())
-      refuse_to_start(kProgram, s);
+  for (auto& dir : options->data_dirs) {
+    if (auto s = prepare_directory(dir.path, "[replication] data_dirs"); !s.ok()) {
+      if (!options->ignore_broken_disk) refuse_to_start(kProgram, s);
+      dir.broken = s;  // the server goes on with the others, if there are any
+      continue;
+    }
     auto lock = lock_directory(dir.path);
     if (!lock) refuse_to_start(kProgram, lock.error());
     locks.push_back(std::move(*lock));
   }
 
+  options->lock_directory = lock_directory;
+  options->disk_rules = [config = *config] {
+    auto get = [&](const char* name) { return config->get_int("replication", name); };
+    replica::DiskRules rules;
+    rules.min_available_percent = get("disk_min_available_space_ratio");
+    rules.refuse_writes_when_short =
+        config->get_bool("replication", "reject_write_when_disk_insufficient");
+    rules.ages.error = get("gc_disk_error_replica_interval_seconds");
+    rules.ages.garbage = get("gc_disk_garbage_replica_interval_seconds");
+    rules.ages.migration_target = get("gc_disk_migration_tmp_replica_interval_seconds");
+    rules.ages.migration_origin = get("gc_disk_migration_origin_replica_interval_seconds");
+    return rules;
+  };
+
   io::RealRuntimeOptions runtime_options;
   runtime_options.shards = static_cast<int>((*config)->get_int("network", "shards"));
   runtime_options.blocking_threads =
       static_cast<int>((*config)->get_int("network", "blocking_threads"));
+  runtime_options.sync_threads = static_cast<int>(options->data_dirs.size()) *
+                                 static_cast<int>((*config)->get_int("network", "sync_threads"));
+  runtime_options.background_threads =
+      static_cast<int>((*config)->get_int("network", "background_threads"));
   io::RealRuntime runtime(runtime_options);
   MetricRegistry registry;
   auto process = rpc::process_metrics(registry);

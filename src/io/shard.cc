@@ -1,6 +1,9 @@
 #include "io/shard.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -8,6 +11,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <condition_variable>
 #include <mutex>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -83,15 +87,43 @@ class RealShard final : public Shard {
   std::thread thread_;  // last: starts when all else is there
 };
 
+namespace {
+
+// Of this thread alone, where the kernel allows it: a background thread gets what others leave.
+void yield_to_others() {
+  constexpr int kNice = 10;
+  constexpr int kLowestBestEffort = (2 << 13) | 7;  // ioprio_set(2): class best effort, level 7
+  constexpr int kThread = 1;
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);
+  (void)syscall(SYS_ioprio_set, kThread, 0, kLowestBestEffort);
+}
+
+}  // namespace
+
 struct RealRuntime::Pool final : BlockingPool {
-  explicit Pool(int threads) : pool(threads) {}
+  Pool(const char* name, int threads, bool yields)
+      : name(name), yields(yields), pool(static_cast<size_t>(threads)) {}
+  // A thread takes its name and its rank when it has its first work.
+  void enter() {
+    thread_local bool entered = false;
+    if (std::exchange(entered, true)) return;
+    pthread_setname_np(pthread_self(), name);
+    if (yields) yield_to_others();
+  }
+  void end() {
+    pool.stop();
+    pool.join();
+  }
   void run(Shard& home, Task work, Task done) override {
-    asio::post(pool, [&home, work = std::move(work), done = std::move(done)]() mutable {
+    asio::post(pool, [this, &home, work = std::move(work), done = std::move(done)]() mutable {
+      enter();
       work();
       work = nullptr;
       home.post(std::move(done));
     });
   }
+  const char* const name;
+  const bool yields;
   asio::thread_pool pool;
 };
 
@@ -117,14 +149,20 @@ RealRuntime::RealRuntime(const RealRuntimeOptions& options) {
   int n = options.shards > 0 ? options.shards
                              : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (int i = 0; i < n; ++i) shards_.push_back(std::make_unique<RealShard>(i));
-  pool_ = std::make_unique<Pool>(options.blocking_threads);
+  blocking_ = std::make_unique<Pool>("blocking", options.blocking_threads, false);
+  if (options.sync_threads > 0)
+    syncing_ = std::make_unique<Pool>("log-sync", options.sync_threads, false);
+  if (options.background_threads > 0)
+    background_ = std::make_unique<Pool>("background", options.background_threads, true);
 }
 
 RealRuntime::~RealRuntime() { stop(); }
 
 int RealRuntime::shard_count() const { return static_cast<int>(shards_.size()); }
 Shard& RealRuntime::shard(int index) { return *shards_.at(index); }
-BlockingPool& RealRuntime::blocking() { return *pool_; }
+BlockingPool& RealRuntime::blocking() { return *blocking_; }
+BlockingPool& RealRuntime::syncing() { return syncing_ ? *syncing_ : *blocking_; }
+BlockingPool& RealRuntime::background() { return background_ ? *background_ : *blocking_; }
 asio::io_context& RealRuntime::context(int index) { return shards_.at(index)->context(); }
 
 void RealRuntime::run_and_wait(int index, Task task) {
@@ -143,9 +181,10 @@ void RealRuntime::run_and_wait(int index, Task task) {
 }
 
 void RealRuntime::stop() {
-  // The pool first: its work may post to shards, and posting to a stopped shard is harmless.
-  pool_->pool.stop();
-  pool_->pool.join();
+  // The pools first: their work may post to shards, and posting to a stopped shard is harmless.
+  for (auto* pool : {blocking_.get(), syncing_.get(), background_.get()}) {
+    if (pool != nullptr) pool->end();
+  }
   for (auto& shard : shards_) shard->stop();
   for (auto& shard : shards_) shard->join();
 }

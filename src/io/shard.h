@@ -71,7 +71,13 @@ class Runtime {
   virtual ~Runtime() = default;
   virtual int shard_count() const = 0;
   virtual Shard& shard(int index) = 0;
+  // For what a client waits for: reads that miss the cache.
   virtual BlockingPool& blocking() = 0;
+  // For syncs of logs: they wait for the disk only, and neither wait behind reads nor hold them up.
+  virtual BlockingPool& syncing() { return blocking(); }
+  // For long work that nobody waits for by the millisecond: stores that open, close and flush,
+  // checkpoints, copies. Its threads yield the processor and the disk to all others.
+  virtual BlockingPool& background() { return blocking(); }
 };
 
 // Runs `done` on `home` after every shard of `runtime` has finished the task it was in when this
@@ -81,6 +87,8 @@ void after_all_shards(Runtime& runtime, Shard& home, Task done);
 struct RealRuntimeOptions {
   int shards = 0;  // 0: one per core
   int blocking_threads = 4;
+  int sync_threads = 0;        // 0: what syncs uses the blocking threads
+  int background_threads = 0;  // 0: so does background work
 };
 
 class RealShard;
@@ -94,6 +102,8 @@ class RealRuntime final : public Runtime {
   int shard_count() const override;
   Shard& shard(int index) override;
   BlockingPool& blocking() override;
+  BlockingPool& syncing() override;
+  BlockingPool& background() override;
   // The io_context under a shard, for sockets.
   boost::asio::io_context& context(int index);
   // Runs `task` on shard `index` and waits for it. Not from a shard's thread.
@@ -105,7 +115,9 @@ class RealRuntime final : public Runtime {
  private:
   struct Pool;
   std::vector<std::unique_ptr<RealShard>> shards_;
-  std::unique_ptr<Pool> pool_;
+  std::unique_ptr<Pool> blocking_;
+  std::unique_ptr<Pool> syncing_;
+  std::unique_ptr<Pool> background_;
 };
 
 }  // namespace markab::io

@@ -216,6 +216,7 @@ bool ReplicaCore::pursue_learners(Actions& out) {
 }
 
 void ReplicaCore::ask(ChangeKind kind, HostPort node, Actions& out) {
+  MARKAB_ASSERT(!ask_, "two changes of one membership are asked for at a time (04 S14)", node);
   Membership wanted = membership_;
   wanted.ballot = membership_.ballot + 1;
   switch (kind) {

@@ -130,6 +130,9 @@ void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCom
   using Answer = rpc::RemoteCommands::Answer;
   dispatcher.on(TaskCode::kQueryDiskInfo,
                 [this](rpc::Request r) { query_disk_info(std::move(r)); });
+  dispatcher.on(TaskCode::kReplicaDiskMigrate,
+                [this](rpc::Request r) { migrate_replica(std::move(r)); });
+  dispatcher.on(TaskCode::kAddNewDisk, [this](rpc::Request r) { add_disk(std::move(r)); });
   dispatcher.on(TaskCode::kQueryAppInfo, [this](rpc::Request r) { query_app_info(std::move(r)); });
   dispatcher.on(TaskCode::kQueryReplicaInfo,
                 [this](rpc::Request r) { query_replica_info(std::move(r)); });
@@ -151,6 +154,15 @@ void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCom
                     },
                     std::move(answer));
               });
+
+  auto rate = [&](const char* name, const char* what, RateLimit& limit) {
+    commands.on(name, what, "[MB/s|DEFAULT]",
+                [this, &limit](const Arguments& a, Answer answer) { set_rate(limit, a, answer); });
+  };
+  rate("nfs.max_copy_rate_megabytes_per_disk", "Bandwidth of checkpoints copied to this node",
+       server_.copies().receive);
+  rate("nfs.max_send_rate_megabytes_per_disk", "Bandwidth of checkpoints copied from this node",
+       server_.copies().send);
 
   http.on("replica/data_version", "Data version of a table's replicas here; app_id=N",
           [this](rpc::HttpRequest request, rpc::HttpRouter::Done done) {
@@ -183,6 +195,32 @@ void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCom
           });
 }
 
+// The form of spec 04 §6: no argument asks, DEFAULT resets, a number sets; 0 is no limit.
+void AdminService::set_rate(RateLimit& limit, const rpc::RemoteCommands::Arguments& arguments,
+                            const rpc::RemoteCommands::Answer& answer) {
+  auto said = [&](const std::string& error) {
+    answer(json::serialize(json::object{{"error", error}}) + "\n");
+  };
+  if (arguments.empty()) {
+    answer(json::serialize(json::object{
+               {"megabytes_per_second", std::to_string(limit.rate() >> 20)}, {"error", "ok"}}) +
+           "\n");
+    return;
+  }
+  if (arguments.size() > 1) return said("ERR: expected one argument");
+  const auto& text = arguments.front();
+  if (text == "DEFAULT") {
+    limit.set_rate(server_.options().copy_bytes_per_second);
+    return said("ok");
+  }
+  uint64_t megabytes = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), megabytes);
+  if (error != std::errc() || end != text.data() + text.size() || megabytes > 1000000)
+    return said("ERR: expected a number of MB per second from 0 (no limit) to 1000000");
+  limit.set_rate(megabytes << 20);
+  said("ok");
+}
+
 void AdminService::query_disk_info(rpc::Request request) {
   auto asked = std::make_shared<wire::query_disk_info_request>();
   if (!rpc::decode_args(request.args, *asked).ok()) {
@@ -197,17 +235,19 @@ void AdminService::query_disk_info(rpc::Request request) {
     };
     auto round = std::make_shared<Round>();
     round->replicas = server_.replicas();
-    for (const auto& dir : server_.options().data_dirs) {
+    for (size_t i = 0; i < server_.disks().size(); ++i) {
+      const auto& known = server_.disks().at(i);
       wire::disk_info disk;
-      disk.tag = dir.tag;
-      disk.full_dir = dir.path + "/replica/reps";
-      auto space = server_.files().space(dir.path);
+      disk.tag = known.dir.tag;
+      disk.full_dir = known.dir.replicas();
       // admin-cli divides by the capacity: it is never 0 (spec 04 §4.4).
       disk.disk_capacity_mb =
-          space ? std::max<int64_t>(1, static_cast<int64_t>(space->capacity_bytes >> 20)) : 1;
-      disk.disk_available_mb = space ? static_cast<int64_t>(space->available_bytes >> 20) : 0;
-      round->response.total_capacity_mb += disk.disk_capacity_mb;
-      round->response.total_available_mb += disk.disk_available_mb;
+          std::max<int64_t>(1, static_cast<int64_t>(known.space.capacity_bytes >> 20));
+      disk.disk_available_mb = static_cast<int64_t>(known.space.available_bytes >> 20);
+      if (known.status() != DiskStatus::kIoError) {
+        round->response.total_capacity_mb += disk.disk_capacity_mb;
+        round->response.total_available_mb += disk.disk_available_mb;
+      }
       round->response.disk_infos.push_back(std::move(disk));
     }
     for (const auto& replica : round->replicas) {
@@ -222,6 +262,40 @@ void AdminService::query_disk_info(rpc::Request request) {
       }
     }
     held->reply(rpc::encode_result(round->response));
+  });
+}
+
+void AdminService::migrate_replica(rpc::Request request) {
+  wire::replica_disk_migrate_request asked;
+  if (!rpc::decode_args(request.args, asked).ok()) {
+    request.reply_error(Errc::kInvalidData);
+    return;
+  }
+  auto held = std::make_shared<rpc::Request>(std::move(request));
+  server_.runtime().shard(0).post([this, held, asked] {
+    server_.migrate(asked.pid, asked.origin_disk, asked.target_disk, [held](const Status& status) {
+      wire::replica_disk_migrate_response response;
+      response.err = status.code();
+      if (!status.message().empty()) response.__set_hint(status.message());
+      held->reply(rpc::encode_result(response));
+    });
+  });
+}
+
+void AdminService::add_disk(rpc::Request request) {
+  wire::add_new_disk_request asked;
+  if (!rpc::decode_args(request.args, asked).ok()) {
+    request.reply_error(Errc::kInvalidData);
+    return;
+  }
+  auto held = std::make_shared<rpc::Request>(std::move(request));
+  server_.runtime().shard(0).post([this, held, asked] {
+    server_.add_disks(asked.disk_str, [held](const Status& status) {
+      wire::add_new_disk_response response;
+      response.err = status.code();
+      if (!status.ok()) response.__set_err_hint(status.message());
+      held->reply(rpc::encode_result(response));
+    });
   });
 }
 

@@ -22,6 +22,10 @@ class AdminService {
   void for_replicas(const rpc::RemoteCommands::Arguments& ids, PerReplica text,
                     rpc::RemoteCommands::Answer answer);
   void query_disk_info(rpc::Request request);
+  void migrate_replica(rpc::Request request);
+  void add_disk(rpc::Request request);
+  void set_rate(RateLimit& limit, const rpc::RemoteCommands::Arguments& arguments,
+                const rpc::RemoteCommands::Answer& answer);
   void query_app_info(rpc::Request request);
   void query_replica_info(rpc::Request request);
 

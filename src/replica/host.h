@@ -13,6 +13,7 @@
 #include "io/file.h"
 #include "io/shard.h"
 #include "pacifica/replica_core.h"
+#include "replica/copy_limits.h"
 #include "replica/slow_reads.h"
 #include "rpc/network.h"
 #include "wal/log.h"
@@ -43,8 +44,11 @@ struct ReplicaTuning {
   uint64_t keep_log_bytes = 64u << 20;         // kept for replicas that come back
   uint8_t cluster_id = 0;
   Duration hand_over_wait = std::chrono::seconds(2);  // writes held while the primary role moves
-  uint64_t learn_bytes_per_second = 200u << 20;       // checkpoint copies, per learner
   AbnormalReadLimits abnormal_reads;
+  // Of a replica's log, held for learners and duplication; beyond it the slowest loses its hold.
+  uint64_t max_held_log_bytes = uint64_t{4} << 30;
+  // An idle primary tells its members the membership and the commit point this often (04 §1.8).
+  Duration group_check_interval = std::chrono::seconds(10);
   pacifica::CoreOptions core;
 };
 
@@ -55,6 +59,8 @@ class ReplicaHost {
   virtual io::Runtime& runtime() = 0;
   // The way out of shard `index`.
   virtual rpc::Network& network(int index) = 0;
+  // What copies of checkpoints may take.
+  virtual CopyLimits& copies() = 0;
   virtual io::FileSystem& files() = 0;
   virtual const OpenEngine& open_engine() const = 0;
   virtual const ReplicaTuning& tuning() const = 0;

@@ -2,6 +2,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <map>
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -20,10 +21,12 @@ namespace {
 constexpr uint32_t kLogChunk = 2u << 20;
 constexpr uint32_t kFileChunk = 1u << 20;
 constexpr Duration kRetry = std::chrono::milliseconds(100);
+constexpr Duration kLongestRetry = std::chrono::seconds(2);
 constexpr Duration kCallTimeout = std::chrono::seconds(10);
-constexpr Duration kCheckpointTimeout = std::chrono::seconds(120);
-constexpr int kMaxFailures =
-    50;  // in a row; then the learner gives up and the meta server begins anew
+// Without a byte learned; then the learner gives up and the meta server begins anew.
+constexpr Duration kPatience = std::chrono::seconds(60);
+// The primary makes a checkpoint, and sums it no faster than copies may be.
+constexpr Duration kCheckpointPatience = std::chrono::hours(2);
 
 }  // namespace
 
@@ -42,6 +45,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   const HostPort primary;
   const uint64_t signature;
   bool stopped = false;
+  Instant progressed;
+  std::shared_ptr<CopyLimits::Place> place;  // among those who copy checkpoints
 
   Flow(Replica& r, HostPort p, uint64_t s)
       : replica(r),
@@ -55,33 +60,51 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   // Coroutines keep the flow alive; the replica is alive whenever !stopped, since it owns the
   // Learner.
   static awaitable<void> run(std::shared_ptr<Flow> self) {
-    int failures = 0;
     self->replica.metrics_.learn_count.add();
-    while (!self->stopped && failures < kMaxFailures) {
+    self->progress();
+    auto wait = kRetry;
+    auto asked_since = self->shard.now();
+    for (;;) {
       auto step = co_await ask(self);
       if (self->stopped) co_return;
-      if (step && *step) {
-        MARKAB_INFO("{} has what {} streams from here on (decree {})", self->replica.gpid(),
-                    self->primary, self->replica.last_applied());
-        self->replica.metrics_.learn_successful_count.add();
-        co_return;
-      }
+      if (step && *step) break;
+      auto now = self->shard.now();
       if (step) {
-        failures = 0;
+        self->progress();
+        wait = kRetry;
+        asked_since = now;
         continue;
       }
-      ++failures;
-      if (step.error().code() != Errc::kTryAgain) {
+      bool patient = step.error().code() == Errc::kTryAgain;
+      if (!patient) {
+        asked_since = now;
         MARKAB_WARN("{}: learning from {} failed and is tried again: {}", self->replica.gpid(),
                     self->primary, step.error());
+      } else if (now - asked_since < kCheckpointPatience) {
+        self->progress();
       }
-      co_await io::sleep_for(self->shard, kRetry);
+      if (now - self->progressed > kPatience) {
+        self->replica.metrics_.learn_failed_count.add();
+        MARKAB_ERROR("{}: gave up learning from {}: nothing came for {} s", self->replica.gpid(),
+                     self->primary,
+                     std::chrono::duration_cast<std::chrono::seconds>(kPatience).count());
+        co_return;
+      }
+      co_await io::sleep_for(self->shard, wait);
+      if (self->stopped) co_return;
+      wait = patient ? kRetry : std::min(wait * 2, kLongestRetry);
     }
-    if (self->stopped) co_return;
-    self->replica.metrics_.learn_failed_count.add();
-    MARKAB_ERROR("{}: gave up learning from {} after {} failures", self->replica.gpid(),
-                 self->primary, failures);
+    MARKAB_INFO("{} has what {} streams from here on (decree {})", self->replica.gpid(),
+                self->primary, self->replica.last_applied());
+    self->replica.metrics_.learn_successful_count.add();
+    auto& pool = self->host.runtime().background();
+    auto clean = [&fs = self->host.files(), dir = self->copy_dir()] { return fs.remove_all(dir); };
+    auto cleaned = co_await io::on_pool(pool, self->shard, std::move(clean));
+    if (!cleaned.ok()) MARKAB_WARN("a copy that is not needed stays behind: {}", cleaned);
   }
+
+  void progress() { progressed = shard.now(); }
+  std::string copy_dir() const { return replica.dir() + "/learn"; }
 
   // One round: asks the primary how to go on and does it. True: the stream has begun.
   static awaitable<Result<bool>> ask(std::shared_ptr<Flow> self) {
@@ -90,7 +113,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     encode(request, bytes);
     rpc::CallOptions options;
     options.gpid = self->replica.gpid();
-    options.timeout = kCheckpointTimeout;  // the primary may have to make a checkpoint first
+    options.timeout = kCallTimeout;
     auto answer =
         co_await rpc::call(self->network, self->primary, TaskCode::kLearn, options, bytes);
     if (self->stopped) co_return true;
@@ -99,7 +122,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     if (!reply) co_return reply.error();
     switch (reply->mode) {
       case LearnReply::Mode::kRefused:
-        co_return Status(reply->error, fmt::format("{} refused", self->primary));
+        co_return Status(reply->error == Errc::kOk ? Errc::kInvalidData : reply->error,
+                         fmt::format("{} refused", self->primary));
       case LearnReply::Mode::kStream:
         self->replica.core_->begin_streaming();
         co_return true;
@@ -117,7 +141,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   static awaitable<Result<bool>> fetch_log(std::shared_ptr<Flow> self) {
     for (;;) {
       std::string bytes;
-      encode(FetchLog{self->replica.last_applied() + 1, kLogChunk}, bytes);
+      encode(FetchLog{self->signature, self->replica.last_applied() + 1, kLogChunk}, bytes);
       rpc::CallOptions options;
       options.gpid = self->replica.gpid();
       options.timeout = kCallTimeout;
@@ -136,6 +160,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
         if (self->stopped) co_return true;
         if (!status.ok()) co_return status;
       }
+      self->progress();
       if (self->replica.last_applied() >= reply->committed) co_return false;  // ask how to go on
     }
   }
@@ -176,43 +201,117 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     co_return Status();
   }
 
-  // Copies the files, checks them, and puts them in the place of the store.
+  // A file of the checkpoint, and how much of it is here already.
+  struct Piece {
+    LearnFile file;
+    uint64_t have = 0;
+    uint32_t crc = 0;  // of what is here
+    bool whole() const { return have == file.size && crc == file.crc; }
+  };
+
+  // Copies the files, checks them, and puts them in the place of the store. What an earlier attempt
+  // left is used: table files never change, so a copy goes on where it broke off, also from a later
+  // checkpoint, or after a restart.
   static awaitable<Result<bool>> fetch_checkpoint(std::shared_ptr<Flow> self, LearnReply plan) {
-    auto& files = self->host.files();
-    auto& pool = self->host.runtime().blocking();
-    auto target = self->replica.dir() + "/learn";
-    auto prepare = [&files, target] {
-      if (auto s = files.remove_all(target); !s.ok()) return s;
-      return files.create_directories(target);
-    };
-    auto prepared = co_await io::on_pool(pool, self->shard, std::move(prepare));
+    co_await turn(self);
     if (self->stopped) co_return true;
-    if (!prepared.ok()) co_return prepared;
+    auto& pool = self->host.runtime().background();
+    auto look = [&files = self->host.files(), dir = self->copy_dir(), plan = plan.files] {
+      return inspect(files, dir, plan);
+    };
+    auto pieces = co_await io::on_pool(pool, self->shard, std::move(look));
+    if (self->stopped) co_return true;
+    if (!pieces) co_return pieces.error();
     uint64_t total = 0;
-    for (const auto& file : plan.files) total += file.size;
-    MARKAB_INFO("{}: copies the checkpoint of decree {} from {}: {} files, {} bytes",
-                self->replica.gpid(), plan.decree, self->primary, plan.files.size(), total);
-    auto started = self->shard.now();
-    uint64_t copied = 0;
-    for (const auto& file : plan.files) {
-      auto path = target + "/" + file.name;
-      auto status =
-          co_await fetch_file(self, plan.checkpoint, file, std::move(path), started, copied);
-      if (self->stopped) co_return true;
-      if (!status.ok()) co_return status;
+    uint64_t here = 0;
+    for (const auto& piece : *pieces) {
+      total += piece.file.size;
+      here += piece.have;
     }
-    co_return co_await install_store(self, target, plan.decree);
+    MARKAB_INFO("{}: copies the checkpoint of decree {} from {}: {} files, {} bytes, {} are here",
+                self->replica.gpid(), plan.decree, self->primary, plan.files.size(), total, here);
+    self->replica.metrics_.learn_resumed_file_bytes.add(static_cast<int64_t>(here));
+    for (auto& piece : *pieces) {
+      if (piece.whole() && piece.file.size > 0) continue;
+      auto status = co_await fetch_file(self, plan.checkpoint, piece);
+      if (self->stopped) co_return true;
+      if (!status.ok()) {
+        self->place.reset();
+        co_return status;
+      }
+    }
+    auto installed = co_await install_store(self, self->copy_dir(), plan.decree);
+    if (!self->stopped) self->place.reset();
+    co_return installed;
+  }
+
+  // Waits until this replica may copy; the bound is the daemon's.
+  static awaitable<void> turn(std::shared_ptr<Flow> self) {
+    if (self->place) co_return;
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
+        [&](auto handler) {
+          self->place = self->host.copies().enter(
+              self->shard, [handler = std::move(handler)]() mutable { std::move(handler)(); });
+        },
+        asio::use_awaitable);
+    if (!self->stopped) self->progress();
+  }
+
+  // On the pool. Removes what is not of the plan, and sums what is.
+  static Result<std::vector<Piece>> inspect(io::FileSystem& fs, const std::string& dir,
+                                            const std::vector<LearnFile>& plan) {
+    if (auto s = fs.create_directories(dir); !s.ok()) return s;
+    auto names = fs.list(dir);
+    if (!names) return names.error();
+    std::map<std::string, Piece> pieces;
+    for (const auto& file : plan) pieces[file.name].file = file;
+    for (const auto& name : *names) {
+      auto path = dir + "/" + name;
+      auto found = pieces.find(name);
+      if (found != pieces.end()) {
+        if (auto s = sum_up(fs, path, found->second); !s.ok()) return s;
+        if (found->second.have > 0) continue;
+      }
+      if (auto s = fs.remove_all(path); !s.ok()) return s;
+    }
+    std::vector<Piece> out;
+    for (auto& [name, piece] : pieces) out.push_back(std::move(piece));
+    return out;
+  }
+
+  // Nothing stays of a file that is none of this plan's, as far as can be told.
+  static Status sum_up(io::FileSystem& fs, const std::string& path, Piece& piece) {
+    auto file = fs.open_read(path);
+    if (!file) return file.error();
+    if ((*file)->size() > piece.file.size) return {};
+    std::string bytes;
+    do {
+      if (auto s = (*file)->read(piece.have, kFileChunk, bytes); !s.ok()) return s;
+      piece.crc = crc32c(bytes, piece.crc);
+      piece.have += bytes.size();
+    } while (!bytes.empty());
+    if (piece.have == piece.file.size && piece.crc != piece.file.crc) {
+      piece.have = 0;
+      piece.crc = 0;
+    }
+    if (!piece.whole()) return {};
+    auto writer = fs.open_append(path);  // the kernel may have it in memory only
+    return writer ? (*writer)->sync() : writer.error();
   }
 
   static awaitable<Status> fetch_file(std::shared_ptr<Flow> self, uint64_t checkpoint,
-                                      const LearnFile& file, std::string path, Instant started,
-                                      uint64_t& copied) {
-    auto& pool = self->host.runtime().blocking();
+                                      Piece& piece) {
+    auto& pool = self->host.runtime().background();
     auto& fs = self->host.files();
-    uint32_t crc = 0;
-    for (uint64_t offset = 0; offset < file.size || offset == 0;) {
+    const auto& file = piece.file;
+    auto path = self->copy_dir() + "/" + file.name;
+    for (;;) {
+      auto wait = self->host.copies().receive.reserve(
+          std::min<uint64_t>(kFileChunk, file.size - piece.have), self->shard.now());
+      if (wait > Duration(0)) co_await io::sleep_for(self->shard, wait);
+      if (self->stopped) co_return Status();
       std::string bytes;
-      encode(FetchFile{checkpoint, file.name, offset, kFileChunk}, bytes);
+      encode(FetchFile{self->signature, checkpoint, file.name, piece.have, kFileChunk}, bytes);
       rpc::CallOptions options;
       options.gpid = self->replica.gpid();
       options.timeout = kCallTimeout;
@@ -225,13 +324,18 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
       if (reply->error != Errc::kOk)
         co_return Status(reply->error, fmt::format("reading {}", file.name));
       auto chunk = reply->bytes;
-      if (chunk.empty() && offset < file.size) {
+      if ((chunk.empty() && piece.have < file.size) || chunk.size() > file.size - piece.have) {
         co_return Status(Errc::kIncompleteData,
-                         fmt::format("{} ended at {} of {}", file.name, offset, file.size));
+                         fmt::format("{} came with {} bytes at {} of {}", file.name, chunk.size(),
+                                     piece.have, file.size));
       }
-      crc = crc32c(chunk, crc);
-      bool last = offset + chunk.size() >= file.size;
-      auto write = [&fs, path, chunk, last, keep = answer.block] {
+      piece.crc = crc32c(chunk, piece.crc);
+      piece.have += chunk.size();
+      bool last = piece.have == file.size;
+      bool bad = last && piece.crc != file.crc;
+      // A file that arrived damaged goes: the next attempt begins it anew.
+      auto write = [&fs, path, chunk, last, bad, keep = answer.block]() -> Status {
+        if (bad) return fs.remove_all(path);
         auto out = fs.open_append(path);
         if (!out) return out.error();
         if (auto s = (*out)->append(chunk); !s.ok()) return s;
@@ -240,28 +344,15 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
       auto written = co_await io::on_pool(pool, self->shard, std::move(write));
       if (self->stopped) co_return Status();
       if (!written.ok()) co_return written;
-      offset += chunk.size();
-      copied += chunk.size();
+      if (bad) {
+        co_return Status(Errc::kWrongChecksum,
+                         fmt::format("{} arrived damaged (crc {:08x}, expected {:08x})", file.name,
+                                     piece.crc, file.crc));
+      }
+      self->progress();
       self->replica.metrics_.learn_copy_file_bytes.add(static_cast<int64_t>(chunk.size()));
-      if (last) break;
-      co_await hold_rate(self, started, copied);
-      if (self->stopped) co_return Status();
+      if (last) co_return Status();
     }
-    if (crc != file.crc) {
-      co_return Status(Errc::kWrongChecksum,
-                       fmt::format("{} arrived damaged (crc {:08x}, expected {:08x})", file.name,
-                                   crc, file.crc));
-    }
-    co_return Status();
-  }
-
-  // Sleeps until the bandwidth limit allows more.
-  static awaitable<void> hold_rate(std::shared_ptr<Flow> self, Instant started, uint64_t copied) {
-    auto due = Duration(
-        static_cast<int64_t>(static_cast<double>(copied) * 1e9 /
-                             static_cast<double>(self->host.tuning().learn_bytes_per_second)));
-    auto spent = self->shard.now() - started;
-    if (due > spent) co_await io::sleep_for(self->shard, due - spent);
   }
 
   static awaitable<Result<bool>> discard(std::shared_ptr<Flow> self) {
@@ -277,7 +368,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   static awaitable<Result<bool>> install_store(std::shared_ptr<Flow> self, std::string source,
                                                Decree decree) {
     auto& replica = self->replica;
-    auto& pool = self->host.runtime().blocking();
+    auto& pool = self->host.runtime().background();
     auto& fs = self->host.files();
     auto live = replica.dir() + "/data/rdb";
     auto aside = fmt::format("{}/data.{}.discarded", replica.dir(), self->shard.wall_us());
@@ -345,6 +436,10 @@ Learner::Learner(Replica& replica, HostPort primary, uint64_t signature)
   asio::co_spawn(flow_->shard.executor(), Flow::run(flow_), asio::detached);
 }
 
-Learner::~Learner() { flow_->stopped = true; }
+// A flow that waits for its turn to copy is let go of with its place.
+Learner::~Learner() {
+  flow_->stopped = true;
+  auto place = std::move(flow_->place);
+}
 
 }  // namespace markab::replica

@@ -44,22 +44,31 @@ class CheckpointShelf {
     std::vector<LearnFile> files;
     Instant used;
   };
-  using Made = Callback<Result<std::shared_ptr<Checkpoint>>>;
-  // The newest checkpoint at or above `at_least`, or a new one. Made on the blocking pool;
-  // concurrent askers share it.
-  void get(const std::shared_ptr<Replica>& replica, Decree at_least, Made done);
+  // The newest checkpoint at or above `at_least`. kTryAgain while one is being made in the
+  // background, kGetLearnStateFailed when that failed.
+  Result<std::shared_ptr<Checkpoint>> get(Replica& replica, Decree at_least);
   // nullptr when it is gone: the learner asks again.
   std::shared_ptr<Checkpoint> find(uint64_t id, Instant now);
+  // Before the replica goes.
+  void stop() { sum_timer_.cancel(); }
   // Removes what nobody asked for during five minutes.
   void expire(Instant now);
 
  private:
-  void finish(Result<std::shared_ptr<Checkpoint>> made);
+  void make(Replica& replica);
+  void sum(Replica& replica, size_t index, uint64_t offset);
+  bool known(LearnFile& file) const;
+  void made(Replica& replica, Status status);
+  void drop(const std::string& dir);
+
   ReplicaHost& host_;
   const Gpid gpid_;
   const std::string dir_;
   std::shared_ptr<Checkpoint> newest_;
-  std::vector<Made> waiting_;
+  std::shared_ptr<Checkpoint> making_;
+  Status failed_;                          // why the last one was not made
+  std::map<std::string, LearnFile> sums_;  // of the newest checkpoint's files, by name
+  io::TimerHandle sum_timer_;
   uint64_t next_id_ = 1;
 };
 

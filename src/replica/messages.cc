@@ -11,6 +11,11 @@ using pacifica::Mutation;
 constexpr uint8_t kVersion = 1;
 constexpr size_t kMutationHead = 8 + 8 + 4;  // ballot, timestamp, length
 
+// What comes from the network names a file of a checkpoint, nothing beside it.
+bool is_file_name(std::string_view name) {
+  return !name.empty() && name.find('/') == std::string_view::npos && name.front() != '.';
+}
+
 // Reads little-endian fields; after the first failure everything reads as zero and ok() is false.
 class Reader {
  public:
@@ -257,6 +262,8 @@ Result<LearnReply> decode_learn_reply(std::string_view bytes) {
     file.name = in.text();
     file.size = in.u64();
     file.crc = in.u32();
+    if (!is_file_name(file.name))
+      return Status(Errc::kInvalidData, "a learn answer with a file name that is a path");
     m.files.push_back(std::move(file));
   }
   if (auto s = in.done("learn answer"); !s.ok()) return s;
@@ -265,6 +272,7 @@ Result<LearnReply> decode_learn_reply(std::string_view bytes) {
 
 void encode(const FetchLog& m, std::string& out) {
   append_le(out, kVersion);
+  append_le(out, m.signature);
   append_le(out, m.from);
   append_le(out, m.max_bytes);
 }
@@ -272,6 +280,7 @@ void encode(const FetchLog& m, std::string& out) {
 Result<FetchLog> decode_fetch_log(std::string_view bytes) {
   Reader in(bytes);
   FetchLog m;
+  m.signature = in.u64();
   m.from = in.i64();
   m.max_bytes = in.u32();
   if (auto s = in.done("fetch-log"); !s.ok()) return s;
@@ -300,6 +309,7 @@ Result<FetchLogReply> decode_fetch_log_reply(std::string_view bytes) {
 
 void encode(const FetchFile& m, std::string& out) {
   append_le(out, kVersion);
+  append_le(out, m.signature);
   append_le(out, m.checkpoint);
   put_text(m.name, out);
   append_le(out, m.offset);
@@ -309,12 +319,13 @@ void encode(const FetchFile& m, std::string& out) {
 Result<FetchFile> decode_fetch_file(std::string_view bytes) {
   Reader in(bytes);
   FetchFile m;
+  m.signature = in.u64();
   m.checkpoint = in.u64();
   m.name = in.text();
   m.offset = in.u64();
   m.size = in.u32();
   if (auto s = in.done("fetch-file"); !s.ok()) return s;
-  if (m.name.empty() || m.name.find('/') != std::string::npos || m.name.front() == '.') {
+  if (!is_file_name(m.name)) {
     return Status(Errc::kInvalidData, "a fetch-file message whose file name leaves the checkpoint");
   }
   return m;

@@ -63,6 +63,7 @@ Result<LearnReply> decode_learn_reply(std::string_view bytes);
 
 // Learner to primary: committed mutations from `from` on.
 struct FetchLog {
+  uint64_t signature = 0;  // of the invitation (04 S13)
   Decree from = 0;
   uint32_t max_bytes = 0;
 };
@@ -78,6 +79,7 @@ Result<FetchLogReply> decode_fetch_log_reply(std::string_view bytes);
 
 // Learner to primary: a range of a checkpoint's file.
 struct FetchFile {
+  uint64_t signature = 0;
   uint64_t checkpoint = 0;
   std::string name;
   uint64_t offset = 0;

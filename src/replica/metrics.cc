@@ -60,6 +60,8 @@ ReplicaMetrics::ReplicaMetrics(MetricRegistry& registry, Gpid gpid)
       learn_failed_count(entity->counter({"learn_failed_count", "Learns", "Learns that failed"})),
       learn_copy_file_bytes(entity->counter(
           {"learn_copy_file_bytes", "Bytes", "Bytes of checkpoints copied to here"})),
+      learn_resumed_file_bytes(entity->counter(
+          {"learn_resumed_file_bytes", "Bytes", "Bytes of checkpoints that were here already"})),
       write_busy_requests(entity->counter(
           {"write_busy_requests", "Requests", "Writes refused because the queue was full"})),
       role(entity->gauge(

@@ -48,6 +48,7 @@ struct ReplicaMetrics {
   Counter& learn_successful_count;
   Counter& learn_failed_count;
   Counter& learn_copy_file_bytes;
+  Counter& learn_resumed_file_bytes;
   Counter& write_busy_requests;
   Gauge& role;
   Gauge& ballot;

@@ -12,7 +12,7 @@ using pacifica::Role;
 
 namespace {
 
-constexpr Duration kTick = std::chrono::milliseconds(20);
+constexpr Duration kTick = std::chrono::milliseconds(50);
 constexpr Duration kMaintenance = std::chrono::seconds(1);
 constexpr int64_t kReadLogLines = 10;
 constexpr Duration kApplyRetry = std::chrono::milliseconds(2);
@@ -44,7 +44,7 @@ void Replica::open(ReplicaHost& host, OpenOptions options, Opened done) {
   auto replica = std::shared_ptr<Replica>(new Replica(host, std::move(options)));
   auto recovery = std::make_shared<Recovery>();
   auto status = std::make_shared<Status>();
-  host.runtime().blocking().run(
+  host.runtime().background().run(
       replica->shard_, [replica, recovery, status] { *status = recover(*replica, *recovery); },
       [replica, recovery, status, done = std::move(done)] {
         if (!status->ok()) {
@@ -220,7 +220,7 @@ void Replica::on_table_info(const TableInfo& table) {
   if (!changed || closed_) return;
   auto self = shared_from_this();
   auto text = table_info_to_json(options_.gpid, table);
-  host_.runtime().blocking().run(
+  host_.runtime().background().run(
       shard_,
       [self, text] {
         auto s = self->host_.files().write_atomic(self->dir() + "/.app-info", text);
@@ -264,7 +264,7 @@ void Replica::delay(rpc::Request request, Duration wait, Callback<rpc::Request> 
 
 void Replica::on_node_dead(HostPort node) {
   if (closed_) return;
-  invitations_.erase(node);
+  forget_invitation(node);
   core_->on_node_dead(node, now(), actions_);
   perform();
   propose_waiting();
@@ -309,6 +309,8 @@ void Replica::close(Task done) {
   maintenance_timer_.cancel();
   apply_retry_.cancel();
   hand_over_timer_.cancel();
+  delayed_sends_.clear();
+  shelf_->stop();
   {
     std::lock_guard lock(inbox_mutex_);
     for (auto& request : inbox_) request.reply_error(Errc::kObjectNotFound);
@@ -328,7 +330,7 @@ void Replica::close(Task done) {
   log_->set_on_durable(
       nullptr);  // a reader on the pool may keep the log for longer than this replica lives
   auto self = shared_from_this();
-  host_.runtime().blocking().run(
+  host_.runtime().background().run(
       shard_, [log = std::move(log_)]() mutable { log.reset(); },
       [self, done = std::move(done)] { done(); });
 }
@@ -462,7 +464,7 @@ void Replica::act(pacifica::RoleChanged& action) {
   if (action.role == Role::kPrimary) {
     read_gate_ = core_->last_prepared();
   } else {
-    invitations_.clear();
+    forget_invitations();
     refuse_queue(Errc::kInvalidState);
     if (step_down_done_)
       std::exchange(step_down_done_, nullptr)(Errc::kOk, core_->last_committed());
@@ -472,7 +474,7 @@ void Replica::act(pacifica::RoleChanged& action) {
 
 void Replica::act(pacifica::LearnerDropped& action) {
   MARKAB_WARN("{}: {} is no longer a learner here: {}", gpid(), action.node, action.reason);
-  invitations_.erase(action.node);
+  forget_invitation(action.node);
 }
 
 void Replica::act(pacifica::RelearnNeeded& action) {
@@ -535,13 +537,31 @@ void Replica::tick() {
 // and the log behind it trimmed.
 void Replica::maintain() {
   maintenance_timer_ = shard_.after(kMaintenance, [this] { maintain(); });
+  check_group();
   if (!engine_) return;
   engine_->expire_scanners(now());
   read_hotkeys_.analyse(now());
   write_hotkeys_.analyse(now());
   shelf_->expire(now());
   metrics_.private_log_size_mb.set(static_cast<int64_t>(log_->bytes() >> 20));
-  if (log_->bytes() >= host_.tuning().flush_after_log_bytes) flush_store();
+  // What a flush could not trim, since somebody holds it, is no reason to flush again.
+  if (log_->bytes() >= log_bytes_at_flush_ + host_.tuning().flush_after_log_bytes) {
+    flush_store();
+  } else if (log_->bytes() > host_.tuning().keep_log_bytes) {
+    trim_log();
+  }
+}
+
+// A member that restarted under the same ballot knows commits only up to the last record that it
+// logged, and an idle primary has nothing to send: without this it would stay there until the next
+// write (04 §1.8).
+void Replica::check_group() {
+  if (core_->role() != Role::kPrimary ||
+      now() - group_checked_ < host_.tuning().group_check_interval)
+    return;
+  group_checked_ = now();
+  core_->check_group(now(), actions_);
+  perform();
 }
 
 void Replica::flush_store() {
@@ -549,7 +569,7 @@ void Replica::flush_store() {
   maintaining_ = true;
   auto self = shared_from_this();
   auto status = std::make_shared<Status>();
-  host_.runtime().blocking().run(
+  host_.runtime().background().run(
       shard_, [engine = engine_, status] { *status = engine->store().flush(); },
       [self, status] {
         self->maintaining_ = false;
@@ -558,9 +578,22 @@ void Replica::flush_store() {
           self->fail(status->with_context("flushing the store"));
           return;
         }
-        if (self->log_->bytes() > self->host_.tuning().keep_log_bytes)
-          self->log_->trim(self->last_durable());
+        self->trim_log();
+        self->log_bytes_at_flush_ = self->log_->bytes();
       });
+}
+
+void Replica::trim_log() {
+  const auto& tuning = host_.tuning();
+  if (log_->bytes() <= tuning.keep_log_bytes) return;
+  auto durable = last_durable();
+  log_->trim(log_holds_.limit(durable, now()));
+  if (log_->bytes() <= tuning.max_held_log_bytes) return;
+  auto slowest = log_holds_.slowest();
+  if (!slowest || slowest->position >= durable) return;
+  MARKAB_ERROR("{}: the log has {} MiB and {} holds it at decree {} of {}; it loses its hold",
+               gpid(), log_->bytes() >> 20, slowest->who, slowest->position, durable);
+  log_holds_.drop_slowest();
 }
 
 // ---- prepares from a primary

@@ -20,17 +20,17 @@
 #include "pacifica/replica_core.h"
 #include "replica/admission.h"
 #include "replica/delayed_requests.h"
+#include "replica/disks.h"
 #include "replica/host.h"
 #include "replica/hotkey.h"
+#include "replica/learner.h"
 #include "replica/messages.h"
 #include "replica/metrics.h"
 #include "rpc/message.h"
 #include "wal/log.h"
+#include "wal/trim_holds.h"
 
 namespace markab::replica {
-
-class Learner;
-class CheckpointShelf;
 
 class Replica : public std::enable_shared_from_this<Replica> {
  public:
@@ -40,6 +40,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
     std::string dir;  // <data dir>/replica/reps/<app>.<index>.pegasus
     wal::Disk* disk = nullptr;
     std::string disk_tag;
+    std::shared_ptr<const DiskHealth> disk_health = std::make_shared<DiskHealth>();
     int shard = 0;
     // False after an unclean reboot with a log that is not synced on acknowledgement (spec 04
     // §2.2).
@@ -134,6 +135,12 @@ class Replica : public std::enable_shared_from_this<Replica> {
   // Makes what is applied durable, on the blocking pool; the log behind it may then be trimmed.
   void flush_store();
   bool broken() const { return broken_; }
+  // Out of service for good: its disk fails.
+  void fail(const Status& why);
+  bool closed() const { return closed_; }
+  // What keeps the log from being trimmed besides the store: duplication holds what it has not
+  // shipped.
+  wal::TrimHolds& log_holds() { return log_holds_; }
 
  private:
   friend class Learner;
@@ -190,12 +197,24 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void update_gates();
   void tell_durable();
   void finish_step_down();
-  void fail(const Status& why);
   void flush_messages();
   void schedule_tick();
   void tick();
   void maintain();
+  void check_group();
   void set_engine(std::shared_ptr<engine::Engine> engine);
+  void trim_log();
+  // learning (replica_learning.cc)
+  struct Invitation {
+    uint64_t signature = 0;
+    wal::TrimHolds::Id hold = 0;  // 0: none
+  };
+  void forget_invitation(HostPort node);
+  void forget_invitations();
+  Invitation* find_invitation(uint64_t signature);
+  void hold_log(HostPort learner, Invitation& invitation, Decree position);
+  void send_file(std::shared_ptr<rpc::Request> held,
+                 std::shared_ptr<CheckpointShelf::Checkpoint> checkpoint, FetchFile message);
   void answer_learn(rpc::Request& request, const LearnReply& reply);
   Status save_table_info();
   void reconfigure_store();
@@ -254,10 +273,15 @@ class Replica : public std::enable_shared_from_this<Replica> {
 
   std::unordered_map<uint64_t, rpc::Request> prepares_;  // to be acknowledged, by token
   uint64_t next_token_ = 1;
-  std::map<HostPort, uint64_t> invitations_;  // learners invited, with their signatures
+  std::map<HostPort, Invitation> invitations_;  // learners
+  wal::TrimHolds log_holds_;
+  std::map<uint64_t, io::TimerHandle> delayed_sends_;  // file chunks that wait for the rate limit
+  uint64_t next_delayed_send_ = 1;
   uint64_t next_signature_ = 0;
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<CheckpointShelf> shelf_;
+  Instant group_checked_;
+  uint64_t log_bytes_at_flush_ = 0;  // what was left of the log by the last flush
   bool maintaining_ = false;
   bool broken_ = false;
   bool closed_ = false;

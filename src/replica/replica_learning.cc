@@ -19,6 +19,11 @@ namespace {
 constexpr Duration kInvitationTimeout = std::chrono::seconds(20);
 constexpr Duration kShelfLife = std::chrono::minutes(5);
 constexpr uint32_t kMaxChunk = 4u << 20;
+// A learner that reads the log and is not heard of for so long no longer holds it.
+constexpr Duration kLearnerHold = std::chrono::seconds(60);
+// Of a file, summed in one visit to the pool.
+constexpr size_t kSumSlice = 4u << 20;
+constexpr size_t kMaxDelayedSends = 64;  // more are refused as busy
 
 std::string encoded(const auto& message) {
   std::string out;
@@ -42,7 +47,8 @@ void Replica::invite_learner(HostPort node) {
     next_signature_ = static_cast<uint64_t>(m.ballot) << 32;
   auto signature =
       ++next_signature_;  // spec 04 §1.1, learn signature: rises, restarts with each ballot
-  invitations_[node] = signature;
+  forget_invitation(node);
+  invitations_[node] = {signature, 0};
   AddLearner invitation{m, signature, options_.table.app_name, options_.table.partition_count, {}};
   for (const auto& [key, value] : options_.table.envs) invitation.envs.emplace_back(key, value);
   rpc::CallOptions call;
@@ -55,11 +61,31 @@ void Replica::invite_learner(HostPort node) {
               auto self = weak.lock();
               if (!self || self->closed_ || reply.status.ok()) return;
               auto found = self->invitations_.find(node);
-              if (found == self->invitations_.end() || found->second != signature) return;
+              if (found == self->invitations_.end() || found->second.signature != signature) return;
               MARKAB_WARN("{}: {} did not take the invitation to learn: {}", self->gpid(), node,
                           reply.status);
-              self->invitations_.erase(found);
+              self->forget_invitation(node);
             });
+}
+
+void Replica::forget_invitation(HostPort node) {
+  auto found = invitations_.find(node);
+  if (found == invitations_.end()) return;
+  log_holds_.release(found->second.hold);
+  invitations_.erase(found);
+}
+
+void Replica::forget_invitations() {
+  while (!invitations_.empty()) forget_invitation(invitations_.begin()->first);
+}
+
+// Of a learner in session, by its signature (04 S13).
+Replica::Invitation* Replica::find_invitation(uint64_t signature) {
+  if (core_->role() != Role::kPrimary) return nullptr;
+  for (auto& [node, invitation] : invitations_) {
+    if (invitation.signature == signature) return &invitation;
+  }
+  return nullptr;
 }
 
 void Replica::answer_learn(rpc::Request& request, const LearnReply& reply) {
@@ -81,7 +107,7 @@ void Replica::on_learn(rpc::Request request) {
   if (closed_ || core_->role() != Role::kPrimary) return refuse(Errc::kInvalidState);
   auto invited = invitations_.find(message->learner);
   if (invited == invitations_.end()) return refuse(Errc::kObjectNotFound);
-  if (invited->second != message->signature) return refuse(Errc::kWrongChecksum);
+  if (invited->second.signature != message->signature) return refuse(Errc::kWrongChecksum);
   if (message->position > core_->last_prepared()) {
     reply.mode = LearnReply::Mode::kDiscard;
     answer_learn(request, reply);
@@ -93,6 +119,7 @@ void Replica::on_learn(rpc::Request request) {
     auto error = core_->add_learner(message->learner, message->signature, message->position, now(),
                                     actions_);
     if (error == Errc::kOk) {
+      log_holds_.release(invited->second.hold);  // it is fed from memory now
       reply.mode = LearnReply::Mode::kStream;
       answer_learn(request, reply);
       perform();
@@ -102,28 +129,27 @@ void Replica::on_learn(rpc::Request request) {
     if (error != Errc::kObjectNotFound) return refuse(error);
   }
   if (log_->trimmed() <= message->position) {
+    hold_log(message->learner, invited->second, message->position);
     reply.mode = LearnReply::Mode::kLog;
     answer_learn(request, reply);
     return;
   }
-  auto held = std::make_shared<rpc::Request>(std::move(request));
-  shelf_->get(
-      shared_from_this(), std::max(log_->trimmed(), message->position),
-      [weak = weak_from_this(), held](Result<std::shared_ptr<CheckpointShelf::Checkpoint>> made) {
-        auto self = weak.lock();
-        if (!self) return;
-        LearnReply reply;
-        if (!made) {
-          MARKAB_ERROR("{}: no checkpoint for a learner: {}", self->gpid(), made.error());
-          reply.error = Errc::kGetLearnStateFailed;
-        } else {
-          reply.mode = LearnReply::Mode::kCheckpoint;
-          reply.decree = (*made)->decree;
-          reply.checkpoint = (*made)->id;
-          reply.files = (*made)->files;
-        }
-        self->answer_learn(*held, reply);
-      });
+  auto checkpoint = shelf_->get(*this, std::max(log_->trimmed(), message->position));
+  if (!checkpoint) return refuse(checkpoint.error().code());
+  // What follows the checkpoint is read from the log, which must still be there when the copy ends.
+  hold_log(message->learner, invited->second, (*checkpoint)->decree);
+  reply.mode = LearnReply::Mode::kCheckpoint;
+  reply.decree = (*checkpoint)->decree;
+  reply.checkpoint = (*checkpoint)->id;
+  reply.files = (*checkpoint)->files;
+  answer_learn(request, reply);
+}
+
+// The log above `position` stays as long as the learner is heard of (04 S11).
+void Replica::hold_log(HostPort learner, Invitation& invitation, Decree position) {
+  log_holds_.release(invitation.hold);
+  invitation.hold =
+      log_holds_.hold(fmt::format("learner {}", learner), position, now() + kLearnerHold);
 }
 
 void Replica::on_fetch_log(rpc::Request request) {
@@ -132,6 +158,12 @@ void Replica::on_fetch_log(rpc::Request request) {
     request.reply_error(message ? Errc::kObjectNotFound : Errc::kInvalidData);
     return;
   }
+  auto* invitation = find_invitation(message->signature);
+  if (invitation == nullptr) {
+    request.reply(encoded(FetchLogReply{Errc::kWrongChecksum, 0, {}}));
+    return;
+  }
+  log_holds_.advance(invitation->hold, message->from - 1, now() + kLearnerHold);
   auto committed = core_->last_committed();
   if (message->from > committed) {
     request.reply(encoded(FetchLogReply{Errc::kOk, committed, {}}));
@@ -140,7 +172,7 @@ void Replica::on_fetch_log(rpc::Request request) {
   auto self = shared_from_this();
   auto held = std::make_shared<rpc::Request>(std::move(request));
   auto bytes = std::make_shared<std::string>();
-  host_.runtime().blocking().run(
+  host_.runtime().background().run(
       shard_,
       [self, log = log_, from = message->from, max = std::min(message->max_bytes, kMaxChunk),
        committed, bytes] {
@@ -168,17 +200,37 @@ void Replica::on_fetch_file(rpc::Request request) {
     request.reply_error(Errc::kInvalidData);
     return;
   }
-  auto checkpoint = closed_ ? nullptr : shelf_->find(message->checkpoint, now());
+  auto* invitation = closed_ ? nullptr : find_invitation(message->signature);
+  auto checkpoint = invitation == nullptr ? nullptr : shelf_->find(message->checkpoint, now());
   if (checkpoint == nullptr) {
     request.reply(encoded(FetchFileReply{Errc::kObjectNotFound, {}}));
     return;
   }
+  log_holds_.advance(invitation->hold, checkpoint->decree, now() + kLearnerHold);
   auto held = std::make_shared<rpc::Request>(std::move(request));
+  auto wait = host_.copies().send.reserve(std::min(message->size, kMaxChunk), now());
+  if (wait == Duration(0)) return send_file(held, checkpoint, std::move(*message));
+  if (delayed_sends_.size() >= kMaxDelayedSends) {
+    held->reply(encoded(FetchFileReply{Errc::kBusy, {}}));
+    return;
+  }
+  auto id = next_delayed_send_++;
+  delayed_sends_[id] =
+      shard_.after(wait, [this, id, held, checkpoint, message = std::move(*message)] {
+        auto timer = std::move(delayed_sends_[id]);  // it owns this closure
+        delayed_sends_.erase(id);
+        send_file(held, checkpoint, message);
+      });
+}
+
+void Replica::send_file(std::shared_ptr<rpc::Request> held,
+                        std::shared_ptr<CheckpointShelf::Checkpoint> checkpoint,
+                        FetchFile message) {
   auto bytes = std::make_shared<std::string>();
   auto& files = host_.files();
-  host_.runtime().blocking().run(
+  host_.runtime().background().run(
       shard_,
-      [checkpoint, &files, message = std::move(*message), bytes] {
+      [checkpoint, &files, message = std::move(message), bytes] {
         FetchFileReply reply;
         std::string content;
         auto file = files.open_read(checkpoint->dir + "/" + message.name);
@@ -214,32 +266,39 @@ Errc Replica::on_add_learner(const AddLearner& message) {
 CheckpointShelf::CheckpointShelf(ReplicaHost& host, Gpid gpid, std::string dir)
     : host_(host), gpid_(gpid), dir_(std::move(dir)) {}
 
-void CheckpointShelf::get(const std::shared_ptr<Replica>& replica, Decree at_least, Made done) {
-  auto now = replica->shard().now();
+Result<std::shared_ptr<CheckpointShelf::Checkpoint>> CheckpointShelf::get(Replica& replica,
+                                                                          Decree at_least) {
+  auto now = replica.shard().now();
   if (newest_ && newest_->decree >= at_least) {
     newest_->used = now;
-    done(newest_);
-    return;
+    return newest_;
   }
-  waiting_.push_back(std::move(done));
-  if (waiting_.size() > 1) return;
-  auto made =
-      std::make_shared<Result<std::shared_ptr<Checkpoint>>>(Status(Errc::kCheckpointFailed));
-  auto checkpoint = std::make_shared<Checkpoint>();
-  checkpoint->id = next_id_++;
-  checkpoint->used = now;
-  auto engine = replica->hold_engine();
+  if (!failed_.ok()) {  // told once; who asks again has it tried again
+    auto told = std::exchange(failed_, Status());
+    MARKAB_ERROR("{}: no checkpoint for a learner: {}", gpid_, told);
+    return Status(Errc::kGetLearnStateFailed);
+  }
+  if (!making_) make(replica);
+  return Status(Errc::kTryAgain, "the checkpoint is being made");
+}
+
+// Hard links and a flush; then the files are summed, slice by slice and no faster than copies may
+// be, since a store can be large and others need the disk.
+void CheckpointShelf::make(Replica& replica) {
+  making_ = std::make_shared<Checkpoint>();
+  making_->id = next_id_++;
+  making_->dir = fmt::format("{}/{}", dir_, making_->id);
+  auto status = std::make_shared<Status>();
   auto& files = host_.files();
-  host_.runtime().blocking().run(
-      replica->shard(),
-      [made, checkpoint, engine, &files, dir = dir_]() mutable {
-        auto write = [&]() -> Result<std::shared_ptr<Checkpoint>> {
-          if (engine == nullptr) return Status(Errc::kInvalidState, "the store is being replaced");
+  host_.runtime().background().run(
+      replica.shard(),
+      [status, checkpoint = making_, engine = replica.hold_engine(), &files, dir = dir_] {
+        auto write = [&]() -> Status {
+          if (engine == nullptr) return {Errc::kInvalidState, "the store is being replaced"};
           if (checkpoint->id == 1) {
             if (auto s = files.remove_all(dir); !s.ok()) return s;  // of an earlier process
           }
           if (auto s = files.create_directories(dir); !s.ok()) return s;
-          checkpoint->dir = fmt::format("{}/{}", dir, checkpoint->id);
           if (auto s = files.remove_all(checkpoint->dir); !s.ok()) return s;
           auto decree = engine->store().checkpoint(checkpoint->dir);
           if (!decree) return decree.error();
@@ -247,34 +306,82 @@ void CheckpointShelf::get(const std::shared_ptr<Replica>& replica, Decree at_lea
           auto names = files.list(checkpoint->dir);
           if (!names) return names.error();
           for (const auto& name : *names) {
-            LearnFile described{name, 0, 0};
-            auto file = files.open_read(checkpoint->dir + "/" + name);
-            if (!file) return file.error();
-            described.size = (*file)->size();
-            std::string chunk;
-            for (uint64_t at = 0; at < described.size; at += chunk.size()) {
-              if (auto s = (*file)->read(at, 1u << 20, chunk); !s.ok()) return s;
-              if (chunk.empty())
-                return Status(Errc::kIncompleteData, fmt::format("{} became shorter", name));
-              described.crc = crc32c(chunk, described.crc);
-            }
-            checkpoint->files.push_back(std::move(described));
+            auto size = files.file_size(checkpoint->dir + "/" + name);
+            if (!size) return size.error();
+            checkpoint->files.push_back({name, *size, 0});
           }
-          return checkpoint;
+          return {};
         };
-        *made = write();
-        engine.reset();
+        *status = write();
       },
-      [replica, this, made] {
-        if (replica->broken() && !*made) newest_.reset();
-        finish(std::move(*made));
+      [self = replica.shared_from_this(), this, status] {
+        if (!status->ok() || making_->files.empty()) return made(*self, *status);
+        sum(*self, 0, 0);
       });
 }
 
-void CheckpointShelf::finish(Result<std::shared_ptr<Checkpoint>> made) {
-  if (made) newest_ = *made;
-  auto waiting = std::exchange(waiting_, {});
-  for (auto& done : waiting) done(made);
+// The checksum of file `index` from `offset` on, then of the files behind it.
+void CheckpointShelf::sum(Replica& replica, size_t index, uint64_t offset) {
+  if (replica.closed()) return;
+  auto& files = making_->files;
+  // What has its number in its name never changes: a table file summed for an earlier checkpoint.
+  while (offset == 0 && index < files.size() && known(files[index])) ++index;
+  if (index == files.size()) return made(replica, {});
+  auto wait = host_.copies().send.reserve(std::min<uint64_t>(kSumSlice, files[index].size - offset),
+                                          replica.shard().now());
+  sum_timer_ = replica.shard().after(wait, [this, weak = replica.weak_from_this(), index, offset] {
+    auto self = weak.lock();
+    if (!self) return;
+    struct Slice {
+      Status status;
+      uint64_t bytes = 0;
+    };
+    auto slice = std::make_shared<Slice>();
+    auto& fs = host_.files();
+    host_.runtime().background().run(
+        self->shard(),
+        [slice, checkpoint = making_, index, offset, &fs] {
+          auto& file = checkpoint->files[index];
+          auto opened = fs.open_read(checkpoint->dir + "/" + file.name);
+          std::string bytes;
+          slice->status = opened ? (*opened)->read(offset, kSumSlice, bytes) : opened.error();
+          if (!slice->status.ok()) return;
+          if (bytes.empty() && offset < file.size) {
+            slice->status =
+                Status(Errc::kIncompleteData, fmt::format("{} became shorter", file.name));
+          }
+          file.crc = crc32c(bytes, file.crc);
+          slice->bytes = bytes.size();
+        },
+        [self, this, slice, index, offset] {
+          if (!slice->status.ok()) return made(*self, slice->status);
+          const auto& file = making_->files[index];
+          if (offset + slice->bytes < file.size) return sum(*self, index, offset + slice->bytes);
+          sums_[file.name] = file;
+          sum(*self, index + 1, 0);
+        });
+  });
+}
+
+bool CheckpointShelf::known(LearnFile& file) const {
+  if (!file.name.ends_with(".sst")) return false;
+  auto found = sums_.find(file.name);
+  if (found == sums_.end() || found->second.size != file.size) return false;
+  file.crc = found->second.crc;
+  return true;
+}
+
+void CheckpointShelf::made(Replica& replica, Status status) {
+  auto checkpoint = std::exchange(making_, nullptr);
+  if (replica.closed()) return;
+  failed_ = std::move(status);
+  if (!failed_.ok()) return;
+  std::map<std::string, LearnFile> sums;  // of files that still exist
+  for (const auto& file : checkpoint->files) sums[file.name] = file;
+  sums_ = std::move(sums);
+  checkpoint->used = replica.shard().now();
+  if (newest_) drop(newest_->dir);
+  newest_ = std::move(checkpoint);
 }
 
 std::shared_ptr<CheckpointShelf::Checkpoint> CheckpointShelf::find(uint64_t id, Instant now) {
@@ -285,10 +392,13 @@ std::shared_ptr<CheckpointShelf::Checkpoint> CheckpointShelf::find(uint64_t id, 
 
 void CheckpointShelf::expire(Instant now) {
   if (!newest_ || now - newest_->used < kShelfLife) return;
-  auto dir = newest_->dir;
+  drop(newest_->dir);
   newest_.reset();
+}
+
+void CheckpointShelf::drop(const std::string& dir) {
   auto& files = host_.files();
-  host_.runtime().blocking().run(
+  host_.runtime().background().run(
       host_.runtime().shard(0),
       [&files, dir] {
         if (auto s = files.remove_all(dir); !s.ok())

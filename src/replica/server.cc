@@ -16,10 +16,7 @@ using rpc::TaskCode;
 
 namespace {
 
-constexpr const char* kReplicas = "/replica/reps";
 constexpr const char* kNodeFile = "/replica/.markab-node";
-
-std::string reps_dir(const DataDir& disk) { return disk.path + kReplicas; }
 
 }  // namespace
 
@@ -36,12 +33,12 @@ ReplicaServer::ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> ne
       registry_(registry),
       entity_(registry.entity("server", "replica_server")),
       link_(std::make_unique<MetaLink>(control_, *networks_.at(0), options_.meta, *entity_)),
+      disks_(files_, runtime_, options_.log, registry_),
+      copies_(options_.max_copies, options_.copy_bytes_per_second, options_.copy_bytes_per_second),
       routes_(new Routes) {
   MARKAB_ASSERT(static_cast<int>(networks_.size()) == runtime.shard_count(),
                 "one network per shard");
-  for (size_t i = 0; i < options_.data_dirs.size(); ++i) {
-    disks_.push_back(wal::Disk::make(files_, runtime_.blocking(), options_.log));
-  }
+  for (const auto& dir : options_.data_dirs) disks_.add(dir);
   const char* names[] = {"inactive_replicas", "learning_replicas", "secondary_replicas",
                          "primary_replicas", "error_replicas"};
   for (int i = 0; i < 5; ++i) {
@@ -70,56 +67,23 @@ int ReplicaServer::shard_of(Gpid gpid) const {
 Status ReplicaServer::prepare_disks() {
   bool same_boot = true;
   bool clean = true;
-  for (const auto& disk : options_.data_dirs) {
-    if (auto s = files_.create_directories(reps_dir(disk)); !s.ok()) {
-      return {
-          s.code(),
-          fmt::format(
-              "the data directory {} cannot be used: {}; make it writable for this user or change "
-              "[replication] data_dirs",
-              disk.path, s.message())};
-    }
-    auto path = disk.path + kNodeFile;
-    if (files_.exists(path)) {
-      auto text = files_.read_all(path, 1u << 16);
-      boost::system::error_code error;
-      auto parsed = text ? boost::json::parse(*text, error) : boost::json::value();
-      if (!text || error || !parsed.is_object()) {
-        return {
-            Errc::kInvalidData,
-            fmt::format("{} is damaged; if the directory belongs to cluster {}, remove that file",
-                        path, options_.cluster_name)};
-      }
-      const auto& object = parsed.get_object();
-      auto field = [&](const char* key) -> std::string {
-        const auto* v = object.if_contains(key);
-        return v != nullptr && v->is_string() ? std::string(v->get_string()) : std::string();
-      };
-      if (field("cluster") != options_.cluster_name) {
-        return {Errc::kInvalidParameters,
-                fmt::format("the data directory {} belongs to cluster '{}', this daemon to '{}'; "
-                            "correct [replication] "
-                            "cluster_name or data_dirs",
-                            disk.path, field("cluster"), options_.cluster_name)};
-      }
-      if (field("node") != self_text_) {
-        MARKAB_WARN("the data directory {} was last used by node {}", disk.path, field("node"));
-      }
-      same_boot = same_boot && field("boot_id") == options_.boot_id;
-      clean = clean && field("state") == "closed";
-    }
-    auto mark = boost::json::serialize(boost::json::object{{"cluster", options_.cluster_name},
-                                                           {"node", self_text_},
-                                                           {"boot_id", options_.boot_id},
-                                                           {"state", "open"}});
-    if (auto s = files_.write_atomic(path, mark); !s.ok()) {
-      return {s.code(),
-              fmt::format(
-                  "the data directory {} cannot be written: {}; make it writable for this user or "
-                  "change [replication] data_dirs",
-                  disk.path, s.message())};
+  size_t usable = 0;
+  Status last;
+  for (size_t i = 0; i < disks_.size(); ++i) {
+    auto status = options_.data_dirs[i].broken.ok()
+                      ? prepare_disk(disks_.at(i).dir, same_boot, clean)
+                      : options_.data_dirs[i].broken;
+    // What belongs to another cluster is a mistake of the configuration, not a broken disk.
+    bool mistake = status.code() == Errc::kInvalidParameters || status.code() == Errc::kInvalidData;
+    if (!status.ok() && (mistake || !options_.ignore_broken_disk)) return status;
+    if (status.ok()) {
+      ++usable;
+    } else {
+      disks_.set_status(i, DiskStatus::kIoError, status.message());
+      last = status;
     }
   }
+  if (usable == 0) return last;
   trust_log_ = same_boot || clean || options_.log.sync == wal::LogSync::kAlways;
   if (!trust_log_) {
     MARKAB_WARN(
@@ -130,14 +94,60 @@ Status ReplicaServer::prepare_disks() {
   return {};
 }
 
-// Where a new replica goes: the disk with the fewest replicas of its table, then the fewest of all.
-size_t ReplicaServer::choose_disk(Gpid gpid) const {
-  std::vector<std::pair<int, int>> load(options_.data_dirs.size());
-  for (const auto& [other, entry] : entries_) {
-    load[entry.disk].first += other.app_id == gpid.app_id ? 1 : 0;
-    load[entry.disk].second += 1;
+std::string ReplicaServer::node_mark(const char* state) const {
+  return boost::json::serialize(boost::json::object{{"cluster", options_.cluster_name},
+                                                    {"node", self_text_},
+                                                    {"boot_id", options_.boot_id},
+                                                    {"state", state}});
+}
+
+// Blocking. Also for a directory that is added at run time.
+Status ReplicaServer::prepare_disk(const DataDir& disk, bool& same_boot, bool& clean) {
+  auto unusable = [&](const Status& s, const char* what) {
+    return Status(s.code(), fmt::format("the data directory {} cannot be {}: {}; make it writable "
+                                        "for this user or change [replication] data_dirs",
+                                        disk.path, what, s.message()));
+  };
+  if (auto s = files_.create_directories(disk.replicas()); !s.ok()) return unusable(s, "used");
+  auto path = disk.path + kNodeFile;
+  if (files_.exists(path)) {
+    auto text = files_.read_all(path, 1u << 16);
+    if (!text) return unusable(text.error(), "read");
+    boost::system::error_code error;
+    auto parsed = boost::json::parse(*text, error);
+    if (error || !parsed.is_object()) {
+      return {Errc::kInvalidData,
+              fmt::format("{} is damaged; if the directory belongs to cluster {}, remove that file",
+                          path, options_.cluster_name)};
+    }
+    const auto& object = parsed.get_object();
+    auto field = [&](const char* key) -> std::string {
+      const auto* v = object.if_contains(key);
+      return v != nullptr && v->is_string() ? std::string(v->get_string()) : std::string();
+    };
+    if (field("cluster") != options_.cluster_name) {
+      return {Errc::kInvalidParameters,
+              fmt::format("the data directory {} belongs to cluster '{}', this daemon to '{}'; "
+                          "correct [replication] cluster_name or data_dirs",
+                          disk.path, field("cluster"), options_.cluster_name)};
+    }
+    if (field("node") != self_text_) {
+      MARKAB_WARN("the data directory {} was last used by node {}", disk.path, field("node"));
+    }
+    same_boot = same_boot && field("boot_id") == options_.boot_id;
+    clean = clean && field("state") == "closed";
   }
-  return static_cast<size_t>(std::min_element(load.begin(), load.end()) - load.begin());
+  if (auto s = files_.write_atomic(path, node_mark("open")); !s.ok()) return unusable(s, "written");
+  return {};
+}
+
+size_t ReplicaServer::choose_disk(Gpid gpid) const {
+  std::vector<Disks::Load> load(disks_.size());
+  for (const auto& [other, entry] : entries_) {
+    load[entry.disk].of_table += other.app_id == gpid.app_id ? 1 : 0;
+    load[entry.disk].all += 1;
+  }
+  return disks_.choose(load);
 }
 
 // ---- requests
@@ -250,7 +260,7 @@ void ReplicaServer::on_add_learner(rpc::Request request) {
       }
       return;
     }
-    if (leaving_ || !loaded_) {
+    if (leaving_ || !loaded_ || moving_->contains(gpid)) {
       held->reply_error(Errc::kInvalidState);
       return;
     }
@@ -259,7 +269,12 @@ void ReplicaServer::on_add_learner(rpc::Request request) {
     table.partition_count = message.partition_count;
     table.max_replica_count = message.membership.max_replica_count;
     for (const auto& [key, value] : message.envs) table.envs[key] = value;
-    open_replica(gpid, std::move(table), choose_disk(gpid), learn);
+    auto disk = choose_disk(gpid);
+    if (disk == disks_.size()) {
+      held->reply_error(Errc::kDiskInsufficient);
+      return;
+    }
+    open_replica(gpid, std::move(table), disk, learn);
   });
 }
 
@@ -297,41 +312,21 @@ void ReplicaServer::start() {
 }
 
 void ReplicaServer::load_all() {
-  struct Found {
-    Gpid gpid;
-    TableInfo table;
-    size_t disk;
-  };
-  auto found = std::make_shared<std::vector<Found>>();
-  runtime_.blocking().run(
+  std::vector<std::pair<size_t, DataDir>> dirs;
+  for (size_t i = 0; i < disks_.size(); ++i) {
+    if (disks_.at(i).status() != DiskStatus::kIoError) dirs.emplace_back(i, disks_.at(i).dir);
+  }
+  auto found = std::make_shared<std::vector<Stored>>();
+  runtime_.background().run(
       control_,
-      [this, found] {
-        for (size_t disk = 0; disk < options_.data_dirs.size(); ++disk) {
-          auto base = reps_dir(options_.data_dirs[disk]);
-          auto names = files_.list(base);
-          if (!names) {
-            MARKAB_ERROR("the replicas of disk {} are not served: {}", options_.data_dirs[disk].tag,
-                         names.error());
-            continue;
-          }
-          for (const auto& name : *names) {
-            auto gpid = parse_replica_dir_name(name);
-            if (!gpid) continue;  // .err, .gar and what else spec 04 §2.5 lists
-            auto dir = base + "/" + name;
-            auto text = files_.read_all(dir + "/.app-info", 16u << 20);
-            auto table =
-                text ? table_info_from_json(*text, *gpid) : Result<TableInfo>(text.error());
-            if (!table) {
-              MARKAB_ERROR("{} is put aside: its .app-info is unusable: {}", dir, table.error());
-              (void)files_.rename(dir, fmt::format("{}.{}.err", dir, control_.wall_us()));
-              continue;
-            }
-            found->push_back({*gpid, std::move(*table), disk});
-          }
-        }
+      [this, found, dirs] {
+        *found = find_stored(dirs);
+        settle_twins(*found, dirs);
       },
       [this, found] {
         if (stopped_) return;
+        watch_disks();
+        sweep_disks();
         auto open = std::make_shared<size_t>(found->size());
         auto one_done = [this, open] {
           if (--*open > 0 || stopped_) return;
@@ -357,9 +352,10 @@ void ReplicaServer::open_replica(Gpid gpid, TableInfo table, size_t disk, Callba
   Replica::OpenOptions open;
   open.gpid = gpid;
   open.table = std::move(table);
-  open.dir = reps_dir(options_.data_dirs[disk]) + "/" + replica_dir_name(gpid);
-  open.disk = disks_[disk].get();
-  open.disk_tag = options_.data_dirs[disk].tag;
+  open.dir = disks_.at(disk).dir.replicas() + "/" + replica_dir_name(gpid);
+  open.disk = disks_.at(disk).log.get();
+  open.disk_tag = disks_.at(disk).dir.tag;
+  open.disk_health = disks_.at(disk).health;
   open.shard = shard_of(gpid);
   open.trust_log = trust_log_;
   Replica::open(*this, std::move(open), [this, gpid](Result<std::shared_ptr<Replica>> result) {
@@ -375,14 +371,15 @@ void ReplicaServer::opened(Gpid gpid, Result<std::shared_ptr<Replica>> result) {
   auto waiting = std::move(found->second.waiting);
   if (!result) {
     MARKAB_ERROR("{}", result.error());
-    auto dir = reps_dir(options_.data_dirs[found->second.disk]) + "/" + replica_dir_name(gpid);
+    auto disk = found->second.disk;
+    auto dir = disks_.at(disk).dir.replicas() + "/" + replica_dir_name(gpid);
     entries_.erase(found);
     // A store that cannot be read is set aside, never deleted before its replacement is whole (spec
     // 04 §2.5).
     auto code = result.error().code();
     if (code == Errc::kRdbCorruption || code == Errc::kCorruption || code == Errc::kInvalidData) {
       auto aside = fmt::format("{}.{}.err", dir, control_.wall_us());
-      runtime_.blocking().run(
+      runtime_.background().run(
           control_,
           [this, dir, aside] {
             if (auto s = files_.rename(dir, aside); !s.ok())
@@ -391,6 +388,7 @@ void ReplicaServer::opened(Gpid gpid, Result<std::shared_ptr<Replica>> result) {
           [] {});
     }
     for (auto& done : waiting) done(code);
+    if (code == Errc::kDiskIoError) disk_failed(disk, result.error());
     return;
   }
   found->second.state = State::kOpen;
@@ -418,7 +416,7 @@ void ReplicaServer::close_replica(Gpid gpid, Task done) {
         io::after_all_shards(runtime_, control_, [this, gpid, held] {
           auto last =
               std::make_shared<std::shared_ptr<Replica>>(std::move(entries_.at(gpid).replica));
-          runtime_.blocking().run(
+          runtime_.background().run(
               control_, [last] { last->reset(); },
               [this, gpid, held] {
                 entries_.erase(gpid);
@@ -436,7 +434,7 @@ void ReplicaServer::discard_replica(Gpid gpid, const char* suffix) {
   auto dir = entries_.at(gpid).replica->dir();
   close_replica(gpid, [this, dir, suffix] {
     auto aside = fmt::format("{}.{}.{}", dir, control_.wall_us(), suffix);
-    runtime_.blocking().run(
+    runtime_.background().run(
         control_,
         [this, dir, aside] {
           if (auto s = files_.rename(dir, aside); !s.ok())
@@ -466,8 +464,12 @@ void ReplicaServer::on_broken(Replica& replica, const Status& why) {
     auto found = entries_.find(gpid);
     if (found == entries_.end() || found->second.state != State::kOpen || stopped_) return;
     // A full disk is not damage: the replica stays where it is and is opened again when the server
-    // restarts.
-    if (why.code() == Errc::kDiskInsufficient) {
+    // restarts. Nor can anything be renamed on a disk that fails.
+    if (why.code() == Errc::kDiskIoError) {
+      auto disk = found->second.disk;
+      close_replica(gpid, [] {});
+      disk_failed(disk, why);
+    } else if (why.code() == Errc::kDiskInsufficient) {
       close_replica(gpid, [] {});
     } else {
       discard_replica(gpid, "err");
@@ -527,18 +529,16 @@ void ReplicaServer::stop(Task done) {
   link_->stop();
   sync_timer_.cancel();
   leave_timer_.cancel();
+  disk_timer_.cancel();
+  sweep_timer_.cancel();
   auto finish = std::make_shared<Task>([this, done = std::make_shared<Task>(std::move(done))] {
-    runtime_.blocking().run(
+    runtime_.background().run(
         control_,
         [this] {
-          for (const auto& disk : options_.data_dirs) {
-            auto mark =
-                boost::json::serialize(boost::json::object{{"cluster", options_.cluster_name},
-                                                           {"node", self_text_},
-                                                           {"boot_id", options_.boot_id},
-                                                           {"state", "closed"}});
-            if (auto s = files_.write_atomic(disk.path + kNodeFile, mark); !s.ok())
-              MARKAB_WARN("{}", s);
+          for (size_t i = 0; i < disks_.size(); ++i) {
+            if (disks_.at(i).status() == DiskStatus::kIoError) continue;
+            auto s = files_.write_atomic(disks_.at(i).dir.path + kNodeFile, node_mark("closed"));
+            if (!s.ok()) MARKAB_WARN("{}", s);
           }
         },
         [this, done] {
@@ -562,7 +562,7 @@ void ReplicaServer::stop(Task done) {
       if (entry.state == State::kOpen) open.push_back(gpid);
     }
     for (auto gpid : open) close_replica(gpid, [] {});
-    if (open.empty() && !opening) {
+    if (open.empty() && !opening && moving_->empty()) {
       auto last = std::move(*finish);
       control_.post([close_all] { *close_all = nullptr; });
       last();

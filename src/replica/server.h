@@ -9,6 +9,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -16,6 +17,8 @@
 #include "base/config.h"
 #include "base/metrics.h"
 #include "idl/meta_admin_types.h"
+#include "idl/replica_admin_types.h"
+#include "replica/disks.h"
 #include "replica/host.h"
 #include "replica/meta_link.h"
 #include "replica/replica.h"
@@ -24,11 +27,6 @@
 #include "wal/log.h"
 
 namespace markab::replica {
-
-struct DataDir {
-  std::string tag;
-  std::string path;
-};
 
 struct ServerOptions {
   HostPort self;
@@ -39,6 +37,16 @@ struct ServerOptions {
   MetaLinkOptions meta;
   Duration config_sync_interval = std::chrono::seconds(30);
   Duration leave_timeout = std::chrono::seconds(3);
+  // A data directory that cannot be used is left out, as long as another one can.
+  bool ignore_broken_disk = true;
+  // Read before each look at the disks, on the control shard: operators change these at run time.
+  std::function<DiskRules()> disk_rules = [] { return DiskRules(); };
+  Duration disk_sample_interval = std::chrono::seconds(10);
+  Duration sweep_interval = std::chrono::minutes(10);
+  // Keeps other daemons out of a data directory that is added at run time; blocking.
+  std::function<Result<std::shared_ptr<void>>(const std::string&)> lock_directory;
+  size_t max_copies = 5;                        // checkpoints copied to here at a time
+  uint64_t copy_bytes_per_second = 100u << 20;  // in each direction; 0: no limit
   ReplicaTuning tuning;
 };
 
@@ -72,6 +80,7 @@ class ReplicaServer final : public ReplicaHost {
   rpc::Network& network(int index) override { return *networks_[static_cast<size_t>(index)]; }
   io::FileSystem& files() override { return files_; }
   const OpenEngine& open_engine() const override { return open_engine_; }
+  CopyLimits& copies() override { return copies_; }
   const ReplicaTuning& tuning() const override { return options_.tuning; }
   HostPort self() const override { return options_.self; }
   const std::string& self_text() const override { return self_text_; }
@@ -85,6 +94,12 @@ class ReplicaServer final : public ReplicaHost {
   // The open replicas, in the order of their partitions. On shard 0 (tests, admin commands).
   std::vector<std::shared_ptr<Replica>> replicas() const;
   const ServerOptions& options() const { return options_; }
+  Disks& disks() { return disks_; }  // shard 0
+  // Takes data directories into use, all or none: "tag:path,tag:path" (04 §4.4). `done` gets the
+  // wire's code and a sentence. On shard 0.
+  void add_disks(const std::string& text, Callback<Status> done);
+  // Begins to move a secondary to another disk; answers at once, see 04 §4.4. On shard 0.
+  void migrate(Gpid gpid, const std::string& from, const std::string& to, Callback<Status> done);
   // Any thread.
   bool has_primaries() const {
     return role_counts_[static_cast<int>(pacifica::Role::kPrimary)].load() > 0;
@@ -117,7 +132,22 @@ class ReplicaServer final : public ReplicaHost {
   void close_replica(Gpid gpid, Task done);
   void discard_replica(Gpid gpid, const char* suffix);
   void publish_routes();
+  // disks_.size() when no disk can take it.
   size_t choose_disk(Gpid gpid) const;
+  struct Stored {
+    Gpid gpid;
+    TableInfo table;
+    size_t disk;
+  };
+  std::vector<Stored> find_stored(const std::vector<std::pair<size_t, DataDir>>& dirs);
+  void settle_twins(std::vector<Stored>& found,
+                    const std::vector<std::pair<size_t, DataDir>>& dirs);
+  Status prepare_disk(const DataDir& dir, bool& same_boot, bool& clean);
+  std::string node_mark(const char* state) const;
+  void watch_disks();
+  void sweep_disks();
+  void disk_failed(size_t disk, const Status& why);
+  struct Migration;
   int shard_of(Gpid gpid) const;
 
   // the meta server
@@ -128,6 +158,8 @@ class ReplicaServer final : public ReplicaHost {
   void apply_membership(const wire::configuration_update_request& told);
   void report_missing(const wire::configuration_update_request& told);
   void collect_replicas(Callback<std::vector<wire::replica_info>> done);
+  void ask_removal(Gpid gpid, const wire::app_info& info, const pacifica::Membership& membership,
+                   Decree committed, Callback<Errc> done);
   void ask_to_leave(Instant deadline, std::shared_ptr<Task> done);
 
   io::Runtime& runtime_;
@@ -140,7 +172,13 @@ class ReplicaServer final : public ReplicaHost {
   MetricRegistry& registry_;
   std::shared_ptr<MetricEntity> entity_;
   std::unique_ptr<MetaLink> link_;
-  std::vector<std::unique_ptr<wal::Disk>> disks_;
+  Disks disks_;
+  CopyLimits copies_;
+  // Partitions that move between disks: nothing else opens or creates them. Shared with the moves,
+  // which end in their own time.
+  std::shared_ptr<std::set<Gpid>> moving_ = std::make_shared<std::set<Gpid>>();
+  io::TimerHandle disk_timer_;
+  io::TimerHandle sweep_timer_;
   bool trust_log_ = true;
 
   std::map<Gpid, Entry> entries_;  // shard 0

@@ -171,7 +171,10 @@ void ReplicaServer::apply_sync(const wire::configuration_query_by_node_response&
 void ReplicaServer::apply_membership(const wire::configuration_update_request& told) {
   auto found = entries_.find(told.config.pid);
   if (found == entries_.end()) {
-    if (is_member(to_membership(told.config), options_.self)) report_missing(told);
+    if (is_member(to_membership(told.config), options_.self) &&
+        !moving_->contains(told.config.pid)) {
+      report_missing(told);
+    }
     return;
   }
   if (found->second.state != State::kOpen) return;
@@ -188,16 +191,28 @@ void ReplicaServer::report_missing(const wire::configuration_update_request& tol
   auto m = to_membership(told.config);
   MARKAB_WARN("{} names this node a member, but there is no replica here; asking to be removed",
               Gpid(told.config.pid));
+  ask_removal(told.config.pid, told.info, m, told.config.last_committed_decree, [](Errc) {});
+}
+
+// A member asks to leave its group, on behalf of what it does not have or is about to close.
+void ReplicaServer::ask_removal(Gpid gpid, const wire::app_info& info, const Membership& membership,
+                                Decree committed, Callback<Errc> done) {
+  auto m = membership;
   wire::configuration_update_request ask;
-  ask.info = told.info;
+  ask.info = info;
   ask.type = wire::config_type::CT_DOWNGRADE_TO_INACTIVE;
   ask.node = options_.self;
   if (m.primary == options_.self) m.primary = {};
   std::erase(m.secondaries, options_.self);
   m.ballot += 1;
-  ask.config = to_wire(told.config.pid, m, told.config.last_committed_decree);
+  ask.config = to_wire(gpid, m, committed);
   link_->call(TaskCode::kUpdatePartitionConfiguration, rpc::encode_args(ask), kMetaTimeout,
-              [](const rpc::Reply&) {});
+              [done = std::move(done)](const rpc::Reply& reply) {
+                wire::configuration_update_response response;
+                auto status = reply.status;
+                if (status.ok()) status = rpc::decode_result(reply.result, response);
+                done(status.ok() ? response.err.code : status.code());
+              });
 }
 
 // ---- proposals
@@ -256,12 +271,18 @@ void ReplicaServer::on_proposal(rpc::Request request) {
     // non-zero history").
     bool first =
         m.ballot == 1 && told->config.last_committed_decree == 0 && is_member(m, options_.self);
-    if (!first || leaving_) {
-      if (is_member(m, options_.self)) report_missing(*told);
+    bool moves = moving_->contains(gpid);
+    if (!first || leaving_ || moves) {
+      if (is_member(m, options_.self) && !moves) report_missing(*told);
       held->reply_error(Errc::kObjectNotFound);
       return;
     }
-    open_replica(gpid, to_table(told->info), choose_disk(gpid), apply);
+    auto disk = choose_disk(gpid);
+    if (disk == disks_.size()) {
+      held->reply_error(Errc::kDiskInsufficient);
+      return;
+    }
+    open_replica(gpid, to_table(told->info), disk, apply);
   });
 }
 

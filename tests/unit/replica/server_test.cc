@@ -1,0 +1,383 @@
+// What one or a few replica servers do with learners, disks and restarts, on simulated machines.
+
+#include <gtest/gtest.h>
+
+#include "server_world.h"
+
+namespace markab::replica {
+namespace {
+
+using pacifica::Role;
+using rpc::TaskCode;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+std::string value_of(int n) { return fmt::format("{:06}", n) + std::string(20000, 'v'); }
+
+void put_many(ServerWorld& w, int to, Gpid gpid, int first, int count) {
+  for (int n = first; n < first + count; ++n)
+    ASSERT_EQ(w.put(to, gpid, fmt::format("key{}", n), value_of(n)), Errc::kOk) << n;
+}
+
+// Logs are trimmed soon, so that a newcomer needs the checkpoint.
+void trim_soon(ServerOptions& o) {
+  o.log.segment_bytes = 256u << 10;
+  o.tuning.flush_after_log_bytes = 256u << 10;
+  o.tuning.keep_log_bytes = 256u << 10;
+  o.tuning.core.cache_mutations = 8;
+}
+
+// ---- group check
+
+class GroupCheckTest : public testing::TestWithParam<bool> {};
+
+// A secondary that restarted under the same ballot knows the commits of its log's headers only, and
+// nobody writes: the next check tells it (04 §1.8, §1.10). Without checks it stays where it is.
+TEST_P(GroupCheckTest, BringsARestartedIdleSecondaryUpToDate) {
+  bool checks = GetParam();
+  ServerWorld w({3, {"a"}, [&](ServerOptions& o) {
+                   o.tuning.group_check_interval =
+                       checks ? seconds(10) : Duration(std::chrono::hours(1));
+                 }});
+  auto gpid = w.create(1, {0, 1, 2});
+  w.world().run_for(seconds(15));  // past the check of the beginning
+  put_many(w, 0, gpid, 0, 3);
+  w.world().run_for(seconds(1));
+  ASSERT_EQ(w.replica(1, gpid)->last_applied(), 3);
+  w.kill(1);
+  w.boot(1);
+  ASSERT_TRUE(w.until([&] { return w.role(1, gpid) == Role::kSecondary; }, seconds(5)));
+  ASSERT_LT(w.replica(1, gpid)->last_applied(), 3);
+  w.world().run_for(seconds(12));
+  EXPECT_EQ(w.replica(1, gpid)->last_applied() == 3, checks);
+}
+INSTANTIATE_TEST_SUITE_P(OnAndOff, GroupCheckTest, testing::Bool());
+
+// ---- learning
+
+class LearningTest : public testing::Test {
+ protected:
+  void make(std::function<void(ServerOptions&)> more = [](ServerOptions&) {}) {
+    ServerWorld::Options options;
+    options.nodes = 4;
+    options.tune = [more](ServerOptions& o) {
+      trim_soon(o);
+      more(o);
+    };
+    w = std::make_unique<ServerWorld>(std::move(options));
+    gpid = w->create(1, {0, 1, 2});
+  }
+  // The third member goes; the fourth node is invited in its place.
+  void replace_third_by_fourth() {
+    w->propose(0, gpid, wire::config_type::CT_REMOVE, 2);
+    ASSERT_TRUE(w->until([&] { return !w->is_member(gpid, 2); }));
+    w->propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 3);
+  }
+  bool joined(Duration limit) {
+    return w->until([&] { return w->role(3, gpid) == Role::kSecondary; }, limit);
+  }
+  std::unique_ptr<ServerWorld> w;
+  Gpid gpid;
+};
+
+TEST_F(LearningTest, ByCheckpointGoesOnWhereABrokenConnectionLeftIt) {
+  make([](ServerOptions& o) { o.copy_bytes_per_second = 1u << 20; });
+  put_many(*w, 0, gpid, 0, 300);  // 6 MB: some seconds at 1 MB/s
+  w->world().run_for(seconds(5));
+  ASSERT_GT(w->replica(0, gpid)->trimmed(), 100);
+  replace_third_by_fourth();
+  auto copied = [&] {
+    auto r = w->replica(3, gpid);
+    return r ? r->metrics().learn_copy_file_bytes.value() : 0;
+  };
+  ASSERT_TRUE(w->until([&] { return copied() > (2 << 20); }));
+  auto before = copied();
+  w->network().cut(ServerWorld::address(0), ServerWorld::address(3));
+  w->network().cut(ServerWorld::address(3), ServerWorld::address(0));
+  w->world().run_for(seconds(25));
+  w->network().heal();
+  ASSERT_TRUE(joined(seconds(60)));
+  auto& metrics = w->replica(3, gpid)->metrics();
+  EXPECT_GE(metrics.learn_resumed_file_bytes.value(), before - (1 << 20));
+  EXPECT_LT(copied(), int64_t{7} << 20);  // nothing was copied twice, but for a chunk under way
+  put_many(*w, 0, gpid, 300, 5);
+  w->world().run_for(seconds(2));
+  EXPECT_EQ(w->rows(3, gpid), w->rows(0, gpid));
+  EXPECT_EQ(w->rows(3, gpid).size(), 305u);
+}
+
+TEST_F(LearningTest, ACopyGoesOnAfterTheLearnersRestart) {
+  make([](ServerOptions& o) { o.copy_bytes_per_second = 1u << 20; });
+  put_many(*w, 0, gpid, 0, 300);
+  w->world().run_for(seconds(5));
+  replace_third_by_fourth();
+  ASSERT_TRUE(w->until([&] {
+    auto r = w->replica(3, gpid);
+    return r && r->metrics().learn_copy_file_bytes.value() > (2 << 20);
+  }));
+  w->kill(3);
+  w->world().run_for(seconds(5));
+  w->boot(3);
+  w->world().run_for(seconds(3));
+  w->propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 3);
+  ASSERT_TRUE(joined(seconds(120)));
+  EXPECT_GT(w->replica(3, gpid)->metrics().learn_resumed_file_bytes.value(), 1 << 20);
+  EXPECT_EQ(w->rows(3, gpid).size(), 300u);
+}
+
+TEST_F(LearningTest, WhatRottedOnTheWayIsCopiedAnew) {
+  make([](ServerOptions& o) { o.copy_bytes_per_second = 1u << 20; });
+  put_many(*w, 0, gpid, 0, 200);
+  w->world().run_for(seconds(5));
+  replace_third_by_fourth();
+  const std::string copy = "/a/replica/reps/1.0.pegasus/learn";
+  ASSERT_TRUE(w->until([&] {
+    auto names = w->files(3).list(copy);
+    if (!names || names->empty()) return false;
+    auto size = w->files(3).file_size(copy + "/" + names->front());
+    return size && *size > (1u << 20);
+  }));
+  w->kill(3);
+  auto& files = w->files(3);
+  auto name = copy + "/" + std::string(files.list(copy)->front());
+  auto content = *files.read_all(name, 64u << 20);
+  content[1000] ^= 0x40;
+  ASSERT_TRUE(files.write_atomic(name, content).ok());
+  w->boot(3);
+  w->world().run_for(seconds(3));
+  w->propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 3);
+  ASSERT_TRUE(joined(seconds(120)));
+  auto& metrics = w->replica(3, gpid)->metrics();
+  EXPECT_GT(metrics.learn_resumed_file_bytes.value(), 0);
+  EXPECT_GT(metrics.learn_copy_file_bytes.value(), 9 << 19);  // what was left, then all of it
+  EXPECT_EQ(w->rows(3, gpid), w->rows(0, gpid));
+}
+
+TEST_F(LearningTest, TheLogWaitsForALearnerThatReadsIt) {
+  make();
+  auto primary = w->replica(0, gpid);
+  auto hold = primary->log_holds().hold("duplication 7", 10, kNever);
+  put_many(*w, 0, gpid, 0, 200);
+  w->world().run_for(seconds(5));
+  EXPECT_LE(primary->trimmed(), 10);
+  EXPECT_GT(primary->last_durable(), 100);
+  // A newcomer that stands at 0 finds the log whole and needs no checkpoint.
+  replace_third_by_fourth();
+  ASSERT_TRUE(joined(seconds(60)));
+  EXPECT_EQ(w->replica(3, gpid)->metrics().learn_copy_file_bytes.value(), 0);
+  primary->log_holds().release(hold);
+  w->world().run_for(seconds(3));
+  EXPECT_GT(primary->trimmed(), 100);
+}
+
+TEST_F(LearningTest, WhoHoldsTheLogForTooLongLosesItsHold) {
+  make([](ServerOptions& o) { o.tuning.max_held_log_bytes = 2u << 20; });
+  auto primary = w->replica(0, gpid);
+  primary->log_holds().hold("duplication 7", 0, kNever);
+  put_many(*w, 0, gpid, 0, 60);
+  w->world().run_for(seconds(5));
+  EXPECT_EQ(primary->trimmed(), 0);
+  put_many(*w, 0, gpid, 60, 100);
+  w->world().run_for(seconds(5));
+  EXPECT_EQ(primary->log_holds().size(), 0u);
+  EXPECT_GT(primary->trimmed(), 60);
+}
+
+TEST_F(LearningTest, OneCopyAtATimeAndTheOthersFollowAtOnce) {
+  make([](ServerOptions& o) {
+    o.copy_bytes_per_second = 2u << 20;
+    o.max_copies = 1;
+  });
+  auto other = w->create(2, {1, 0, 2});
+  put_many(*w, 0, gpid, 0, 200);
+  put_many(*w, 1, other, 0, 200);
+  w->world().run_for(seconds(5));
+  replace_third_by_fourth();
+  w->propose(1, other, wire::config_type::CT_REMOVE, 2);
+  ASSERT_TRUE(w->until([&] { return !w->is_member(other, 2); }));
+  w->propose(1, other, wire::config_type::CT_ADD_SECONDARY, 3);
+  size_t most_waiting = 0;
+  ASSERT_TRUE(w->until(
+      [&] {
+        EXPECT_LE(w->server(3).copies().copying(), 1u);
+        most_waiting = std::max(most_waiting, w->server(3).copies().waiting());
+        return w->role(3, gpid) == Role::kSecondary && w->role(3, other) == Role::kSecondary;
+      },
+      seconds(60)));
+  EXPECT_EQ(most_waiting, 1u);
+}
+
+// ---- damage
+
+TEST_F(LearningTest, DamageInTheMiddleOfTheLogMakesItLearnAnew) {
+  make([](ServerOptions& o) { o.tuning.flush_after_log_bytes = 64u << 20; });
+  put_many(*w, 0, gpid, 0, 20);
+  w->world().run_for(seconds(1));
+  w->kill(1);
+  const std::string log = "/a/replica/reps/1.0.pegasus/plog";
+  auto segments = w->files(1).list(log);
+  ASSERT_TRUE(segments && !segments->empty());
+  w->files(1).rot(log + "/" + segments->front(), 100000, 0x01);
+  w->boot(1);
+  // It does not return to its role, and asks to be taken out.
+  ASSERT_TRUE(w->until([&] { return !w->is_member(gpid, 1); }, seconds(60)));
+  EXPECT_EQ(w->role(1, gpid), Role::kInactive);
+  EXPECT_TRUE(w->files(1).exists("/a/replica/reps/1.0.pegasus"));  // in place, for an operator
+  put_many(*w, 0, gpid, 20, 1);
+  w->propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 1);
+  ASSERT_TRUE(w->until([&] { return w->role(1, gpid) == Role::kSecondary; }, seconds(60)));
+  w->world().run_for(seconds(1));
+  EXPECT_EQ(w->rows(1, gpid), w->rows(0, gpid));
+}
+
+// ---- disks
+
+TEST(ServerDisksTest, NewReplicasAreSpreadAndAFailingDiskTakesOnlyItsOwn) {
+  ServerWorld w({3, {"a", "b"}});
+  std::map<std::string, std::vector<Gpid>> on;
+  for (int app = 1; app <= 4; ++app) {
+    auto gpid = w.create(app, {1, 0, 2});
+    on[w.replica(0, gpid)->disk_tag()].push_back(gpid);
+  }
+  ASSERT_EQ(on["a"].size(), 2u);
+  ASSERT_EQ(on["b"].size(), 2u);
+  w.files(0).fail_next_sync("/b/", Status(Errc::kDiskIoError, "EIO, says the test"));
+  EXPECT_EQ(w.put(1, on["b"][0], "k", "v"), Errc::kOk);  // goes on without it
+  ASSERT_TRUE(w.until([&] { return !w.is_member(on["b"][0], 0) && !w.is_member(on["b"][1], 0); }));
+  w.world().run_for(seconds(3));
+  for (auto gpid : on["b"]) EXPECT_EQ(w.replica(0, gpid), nullptr);
+  for (auto gpid : on["a"]) {
+    EXPECT_EQ(w.role(0, gpid), Role::kSecondary);
+    EXPECT_EQ(w.put(1, gpid, "k", "v"), Errc::kOk);
+  }
+  auto disks = w.ask<wire::query_disk_info_response>(0, TaskCode::kQueryDiskInfo,
+                                                     wire::query_disk_info_request());
+  ASSERT_EQ(disks.disk_infos.size(), 2u);
+  EXPECT_EQ(disks.disk_infos[0].holding_secondary_replicas.size(), 2u);
+  EXPECT_TRUE(disks.disk_infos[1].holding_secondary_replicas.empty());
+  EXPECT_GE(disks.disk_infos[1].disk_capacity_mb, 1);
+  // Nothing new goes there.
+  for (int app = 5; app <= 6; ++app) {
+    auto gpid = w.create(app, {1, 0, 2});
+    EXPECT_EQ(w.replica(0, gpid)->disk_tag(), "a");
+  }
+}
+
+TEST(ServerDisksTest, AFullDiskRefusesWrites) {
+  ServerWorld w({3, {"a"}});
+  auto gpid = w.create(1, {0, 1, 2});
+  EXPECT_EQ(w.put(0, gpid, "k", "v"), Errc::kOk);
+  w.files(0).set_capacity(w.files(0).used_bytes() + 10);
+  w.world().run_for(seconds(11));
+  EXPECT_EQ(w.put(0, gpid, "k", "w"), Errc::kDiskInsufficient);
+  w.files(0).set_capacity(uint64_t{1} << 40);
+  w.world().run_for(seconds(11));
+  EXPECT_EQ(w.put(0, gpid, "k", "w"), Errc::kOk);
+}
+
+wire::replica_disk_migrate_request move_of(Gpid gpid, const std::string& from,
+                                           const std::string& to) {
+  wire::replica_disk_migrate_request request;
+  request.pid = gpid;
+  request.origin_disk = from;
+  request.target_disk = to;
+  return request;
+}
+
+TEST(ServerDisksTest, ADiskIsAddedAndAReplicaMovesThere) {
+  DiskRules rules;
+  ServerWorld w({3, {"a"}, [&](ServerOptions& o) {
+                   o.disk_rules = [&rules] { return rules; };
+                   o.sweep_interval = seconds(5);
+                 }});
+  auto gpid = w.create(1, {0, 1, 2});
+  put_many(w, 0, gpid, 0, 50);
+  auto add = [&](const std::string& text) {
+    wire::add_new_disk_request request;
+    request.disk_str = text;
+    return w.ask<wire::add_new_disk_response>(1, TaskCode::kAddNewDisk, request).err.code;
+  };
+  EXPECT_EQ(add("b"), Errc::kInvalidParameters);
+  EXPECT_EQ(add("a:/c"), Errc::kNodeAlreadyExist);
+  EXPECT_EQ(add("c:/a"), Errc::kNodeAlreadyExist);
+  ASSERT_TRUE(w.files(1).create_directories("/c/replica/reps/x").ok());
+  EXPECT_EQ(add("b:/b,c:/c"), Errc::kDirNotEmpty);  // all or none
+  EXPECT_EQ(w.server(1).disks().size(), 1u);
+  EXPECT_EQ(add("b:/b"), Errc::kOk);
+  EXPECT_EQ(add("b:/b"), Errc::kNodeAlreadyExist);
+
+  auto move = [&](int node, const std::string& from, const std::string& to) {
+    return w
+        .ask<wire::replica_disk_migrate_response>(node, TaskCode::kReplicaDiskMigrate,
+                                                  move_of(gpid, from, to))
+        .err.code;
+  };
+  EXPECT_EQ(move(0, "a", "b"), Errc::kInvalidState);  // it leads
+  EXPECT_EQ(move(1, "a", "a"), Errc::kInvalidParameters);
+  EXPECT_EQ(move(1, "b", "a"), Errc::kPathAlreadyExist);
+  EXPECT_EQ(move(1, "a", "x"), Errc::kObjectNotFound);
+  EXPECT_EQ(move(1, "a", "b"), Errc::kOk);
+  EXPECT_EQ(move(1, "a", "b"), Errc::kBusy);  // how the balancer looks whether it goes on
+  put_many(w, 0, gpid, 50, 20);               // its group goes on meanwhile
+  ASSERT_TRUE(w.until([&] {
+    auto r = w.replica(1, gpid);
+    return r && r->disk_tag() == "b" && !w.is_member(gpid, 1);
+  }));
+  auto after = move(1, "a", "b");
+  EXPECT_TRUE(after != Errc::kOk && after != Errc::kBusy) << errc_name(after);
+  w.propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 1);
+  ASSERT_TRUE(w.until([&] { return w.role(1, gpid) == Role::kSecondary; }));
+  w.world().run_for(seconds(2));
+  EXPECT_EQ(w.rows(1, gpid), w.rows(0, gpid));
+  EXPECT_EQ(w.rows(1, gpid).size(), 70u);
+  EXPECT_EQ(w.replica(1, gpid)->metrics().learn_copy_file_bytes.value(),
+            0);  // only what came meanwhile
+  // The origin is kept for its time, and goes when an operator shortens that.
+  auto left = [&] { return w.files(1).list("/a/replica/reps")->size(); };
+  EXPECT_EQ(left(), 1u);
+  rules.ages.migration_origin = 0;
+  w.world().run_for(seconds(6));
+  EXPECT_EQ(left(), 0u);
+  EXPECT_EQ(w.files(1).list("/b/replica/reps")->size(), 1u);
+}
+
+TEST(ServerDisksTest, OfTwoCopiesTheOneThatReachesFurtherIsServed) {
+  ServerWorld w({3, {"a", "b"}, [](ServerOptions& o) { o.log.segment_bytes = 64u << 10; }});
+  auto gpid = w.create(1, {0, 1, 2});
+  put_many(w, 0, gpid, 0, 20);
+  w.world().run_for(seconds(1));
+  w.kill(1);
+  // An older copy lies on the other disk, as a move that was cut short leaves it.
+  auto& files = w.files(1);
+  const std::string name = "/replica/reps/1.0.pegasus";
+  std::string here = files.exists("/a" + name) ? "/a" : "/b";
+  std::string there = here == "/a" ? "/b" : "/a";
+  ASSERT_TRUE(files.create_directories(there + name + "/plog").ok());
+  ASSERT_TRUE(files
+                  .write_atomic(there + name + "/.app-info",
+                                *files.read_all(here + name + "/.app-info", 1u << 20))
+                  .ok());
+  w.boot(1);
+  ASSERT_TRUE(w.until([&] { return w.role(1, gpid) == Role::kSecondary; }));
+  EXPECT_EQ("/" + w.replica(1, gpid)->disk_tag(), here);
+  EXPECT_FALSE(files.exists(there + name));
+  auto set_aside = files.list(there + "/replica/reps");
+  ASSERT_EQ(set_aside->size(), 1u);
+  EXPECT_TRUE(set_aside->front().ends_with(".err"));
+}
+
+// ---- dispatch
+
+TEST(ServerDispatchTest, CodesThatNobodyKnowsAreAnsweredSo) {
+  ServerWorld w({3, {"a"}});
+  auto gpid = w.create(1, {0, 1, 2});
+  auto code = [&](TaskCode task) {
+    return w.call(ServerWorld::address(0), task, gpid, "").status.code();
+  };
+  EXPECT_EQ(code(TaskCode::kUnknown), Errc::kHandlerNotFound);
+  EXPECT_EQ(code(TaskCode::kQueryLastCheckpointInfo), Errc::kHandlerNotFound);
+  EXPECT_EQ(code(TaskCode::kCreateApp), Errc::kHandlerNotFound);
+}
+
+}  // namespace
+}  // namespace markab::replica
