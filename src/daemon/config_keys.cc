@@ -54,6 +54,10 @@ std::vector<ConfigKey> replica_keys() {
   integer("log_private_file_size_mb", 32, 1, 1024, "Size of a log segment in MiB");
   integer("log_flush_mb", 64, 1, 65536,
           "Log of a replica, in MiB, after which its store is flushed");
+  integer(
+      "replay_budget_mb", 128, 16, 1 << 20,
+      "Log that a restart may have to replay, in MiB of all replicas together; stores are flushed "
+      "accordingly, each 4 MiB at the least and log_flush_mb at the most");
   integer("log_private_reserve_max_size_mb", 64, 0, 65536,
           "Log kept for replicas that come back, in MiB per replica");
   integer("max_allowed_write_size", 1 << 20, 0, 64 << 20,

@@ -86,6 +86,7 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
   out.tuning.keep_log_bytes = static_cast<uint64_t>(get("log_private_reserve_max_size_mb")) << 20;
   out.tuning.group_check_interval = ms("group_check_interval_ms");
   out.copy_bytes_per_second = static_cast<uint64_t>(get("learn_mb_per_second")) << 20;
+  out.replay_budget_bytes = static_cast<uint64_t>(get("replay_budget_mb")) << 20;
   out.max_copies = static_cast<size_t>(get("learn_app_max_concurrent_count"));
   out.tuning.max_held_log_bytes = static_cast<uint64_t>(get("log_held_max_size_mb")) << 20;
   out.ignore_broken_disk = config.get_bool("replication", "ignore_broken_disk");

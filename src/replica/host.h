@@ -64,6 +64,9 @@ class ReplicaHost {
   virtual io::FileSystem& files() = 0;
   virtual const OpenEngine& open_engine() const = 0;
   virtual const ReplicaTuning& tuning() const = 0;
+  // Bytes of log after which a replica flushes its store: what a restart replays is bounded for the
+  // whole daemon, however many replicas it has. Any thread.
+  virtual uint64_t flush_after_log_bytes() const { return tuning().flush_after_log_bytes; }
   virtual HostPort self() const = 0;
   // self() as text: what answers carry in their `server` field.
   virtual const std::string& self_text() const = 0;

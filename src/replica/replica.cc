@@ -44,7 +44,8 @@ void Replica::open(ReplicaHost& host, OpenOptions options, Opened done) {
   auto replica = std::shared_ptr<Replica>(new Replica(host, std::move(options)));
   auto recovery = std::make_shared<Recovery>();
   auto status = std::make_shared<Status>();
-  host.runtime().background().run(
+  // Not in the background: whoever starts wants to serve.
+  host.runtime().blocking().run(
       replica->shard_, [replica, recovery, status] { *status = recover(*replica, *recovery); },
       [replica, recovery, status, done = std::move(done)] {
         if (!status->ok()) {
@@ -234,7 +235,7 @@ void Replica::on_table_info(const TableInfo& table) {
 void Replica::reconfigure_store() {
   if (closed_ || !engine_) return;
   auto self = shared_from_this();
-  host_.runtime().blocking().run(
+  host_.runtime().background().run(
       shard_,
       [self, engine = engine_, settings = settings_.store] {
         auto s = engine->store().reconfigure(settings);
@@ -545,7 +546,7 @@ void Replica::maintain() {
   shelf_->expire(now());
   metrics_.private_log_size_mb.set(static_cast<int64_t>(log_->bytes() >> 20));
   // What a flush could not trim, since somebody holds it, is no reason to flush again.
-  if (log_->bytes() >= log_bytes_at_flush_ + host_.tuning().flush_after_log_bytes) {
+  if (log_->bytes() >= log_bytes_at_flush_ + host_.flush_after_log_bytes()) {
     flush_store();
   } else if (log_->bytes() > host_.tuning().keep_log_bytes) {
     trim_log();

@@ -16,6 +16,7 @@ using rpc::TaskCode;
 
 namespace {
 
+constexpr uint64_t kLeastFlush = 4u << 20;  // smaller tables are not worth their compactions
 constexpr const char* kNodeFile = "/replica/.markab-node";
 
 }  // namespace
@@ -55,6 +56,13 @@ ReplicaServer::ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> ne
 ReplicaServer::~ReplicaServer() {
   MARKAB_ASSERT(entries_.empty(), "the replica server is dropped without stop()");
   delete routes_.load();
+}
+
+uint64_t ReplicaServer::flush_after_log_bytes() const {
+  int64_t replicas = 0;
+  for (const auto& count : role_counts_) replicas += count.load(std::memory_order_relaxed);
+  auto share = options_.replay_budget_bytes / static_cast<uint64_t>(std::max<int64_t>(1, replicas));
+  return std::min(options_.tuning.flush_after_log_bytes, std::max(kLeastFlush, share));
 }
 
 int ReplicaServer::shard_of(Gpid gpid) const {

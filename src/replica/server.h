@@ -45,6 +45,9 @@ struct ServerOptions {
   Duration sweep_interval = std::chrono::minutes(10);
   // Keeps other daemons out of a data directory that is added at run time; blocking.
   std::function<Result<std::shared_ptr<void>>(const std::string&)> lock_directory;
+  // Log that a restart has to replay, of all replicas together, as far as flushes of a reasonable
+  // size allow.
+  uint64_t replay_budget_bytes = 128u << 20;
   size_t max_copies = 5;                        // checkpoints copied to here at a time
   uint64_t copy_bytes_per_second = 100u << 20;  // in each direction; 0: no limit
   ReplicaTuning tuning;
@@ -82,6 +85,7 @@ class ReplicaServer final : public ReplicaHost {
   const OpenEngine& open_engine() const override { return open_engine_; }
   CopyLimits& copies() override { return copies_; }
   const ReplicaTuning& tuning() const override { return options_.tuning; }
+  uint64_t flush_after_log_bytes() const override;
   HostPort self() const override { return options_.self; }
   const std::string& self_text() const override { return self_text_; }
   MetricRegistry& metrics() override { return registry_; }
