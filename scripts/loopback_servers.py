@@ -121,9 +121,9 @@ class Kdc:
         """Principals with random keys."""
         self.administer(*["addprinc -randkey %s %s" % (options, p) for p in principals])
 
-    def keytab(self, path, *principals):
-        """Appends the principals' keys to a keytab. Each call makes new keys: an older keytab is stale after it."""
-        self.administer(*["ktadd -q -k %s %s" % (path, p) for p in principals])
+    def keytab(self, path, *principals, new_keys=True):
+        """Appends the principals' keys to a keytab. New keys make an older keytab stale."""
+        self.administer(*["ktadd -q %s-k %s %s" % ("" if new_keys else "-norandkey ", path, p) for p in principals])
         return path
 
     def administer(self, *queries):

@@ -16,6 +16,9 @@ namespace markab::zk {
 
 namespace {
 
+// How old an address may be when a connection is made anew.
+constexpr int kLookUpAgainMs = 5000;
+
 // DIGEST-MD5 at ZooKeeper knows no other server name (05 §6.5).
 constexpr const char* kDigestHost = "zk-sasl-md5";
 
@@ -340,7 +343,12 @@ std::unique_ptr<Handle> Handle::open(io::Shard& shard, const Options& options, T
   handle->zh_ = zookeeper_init_sasl(endpoint.c_str(), &Shared::watch, timeout,
                                     session.id == 0 ? nullptr : &id, shared, 0, take_log_line,
                                     options.sasl == Sasl::kNone ? nullptr : &sasl);
-  if (handle->zh_ != nullptr) return handle;
+  if (handle->zh_ != nullptr) {
+    // Without this the client looks the name up before every wait for its socket: reading 100,000
+    // nodes took half as long again.
+    zoo_set_servers_resolution_delay(handle->zh_, kLookUpAgainMs);
+    return handle;
+  }
   why = fmt::format("{} cannot be resolved or reached ({})", endpoint,
                     errno == 0 ? "no address is known" : std::strerror(errno));
   return nullptr;

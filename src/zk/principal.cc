@@ -135,6 +135,9 @@ std::string login_remedy(const std::string& said, const std::string& principal) 
     return "the ticket is renewed from the keytab; see what the log says of that";
   if (contains(said, "No Kerberos credentials") || contains(said, "No credentials"))
     return "set [security] krb5_keytab and krb5_principal, or run kinit";
+  if (contains(said, "Decrypt integrity check failed") || contains(said, "Password incorrect") ||
+      contains(said, "Preauthentication failed"))
+    return "export the keytab anew: the KDC has a newer key than [security] krb5_keytab";
   if (contains(said, "No worthy mechs"))
     return "install libsasl2-modules-gssapi-mit, or correct [security] sasl_plugin_path";
   if (contains(said, "keytab")) return "see whether [security] krb5_keytab is there and current";

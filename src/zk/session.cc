@@ -278,8 +278,7 @@ std::string Session::login_failure() const {
   if (said.empty()) said = "(the server refused without a word)";
   // "... Minor code may provide more information (Server a/b@R not found ...)": the core of it.
   auto open = said.rfind(" (");
-  if (said.back() == ')' && open != std::string::npos &&
-      said.find("Minor code") != std::string::npos)
+  if (said.back() == ')' && open != std::string::npos && said.rfind("GSSAPI Error", 0) == 0)
     said = said.substr(open + 2, said.size() - open - 3);
   if (principal_.empty())
     return fmt::format("the login to {} was refused: {}", server().endpoint(), said);

@@ -8,29 +8,13 @@ import os
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 
 import pytest
+from meta_process import leads
 from onebox import wait_until
 
 SESSION_SECONDS = 4.0
 SLACK = 2.0  # for a machine that is busy with other things
-
-
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_):
-        return None
-
-
-def leads(address):
-    """Whether this meta serves as the leader: a follower redirects, one that loads says 503."""
-    opener = urllib.request.build_opener(NoRedirect)
-    try:
-        with opener.open("http://%s/meta/cluster" % address, timeout=1) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def leader(box):

@@ -262,7 +262,8 @@ class Testbed:
             new = [p for p in dict.fromkeys(principals) if p + "@" + self.realm not in have]
             if new:
                 self.add(*new)
-            keytab = self.keytab(*dict.fromkeys(principals), path=os.path.join(folder, "servers.keytab"))
+            # The keys stay as they are: another ensemble may serve under the same names.
+            keytab = self.kdc.keytab(os.path.join(folder, "servers.keytab"), *dict.fromkeys(principals), new_keys=False)
         options.setdefault("force_sync", False)
         servers = loopback_servers.ensemble(folder, max(1, len(principals)), self.kdc, list(principals) or None, keytab,
                                             **options)
