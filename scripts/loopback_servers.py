@@ -149,7 +149,7 @@ class ZooKeeper:
     Without a principal it takes anybody, as a plain ZooKeeper does."""
 
     def __init__(self, folder, address="127.0.0.1", port=None, kdc=None, principal=None, keytab=None, tick_ms=500,
-                 force_sync=True):
+                 force_sync=True, heavy=False):
         self.folder = os.path.abspath(folder)
         self.address = address
         self.port = port or free_port(address)
@@ -158,6 +158,7 @@ class ZooKeeper:
         self.keytab = keytab
         self.tick_ms = tick_ms
         self.force_sync = force_sync
+        self.heavy = heavy  # much data: more memory, all of the compiler, at the price of a slower start
         self.members = [self]
         self.log = os.path.join(self.folder, "zookeeper.log")
         self.environment = {}
@@ -190,10 +191,10 @@ class ZooKeeper:
 
     @property
     def command(self):
-        options = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-                   "-Djava.net.preferIPv4Stack=true", "-Dzookeeper.jmx.log4j.disable=true",
-                   "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
-                   "-Djute.maxbuffer=8388608"]
+        options = ["-Xmx1g", "-Xms1g"] if self.heavy else ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        options += ["-Xshare:auto", "-Djava.net.preferIPv4Stack=true", "-Dzookeeper.jmx.log4j.disable=true",
+                    "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+                    "-Djute.maxbuffer=8388608"]
         if not self.force_sync:
             options.append("-Dzookeeper.forceSync=no")
         if self.principal:
