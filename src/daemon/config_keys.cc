@@ -112,10 +112,12 @@ std::vector<ConfigKey> replica_keys() {
        "Seconds for which an unfinished copy to another disk is kept");
   live("gc_disk_migration_origin_replica_interval_seconds", 604800, 0, 1 << 30,
        "Seconds for which a replica that moved to another disk is kept at its origin");
-  add(ConfigKey::integer("engine", "block_cache_mb", 0, 0, 1 << 20,
-                         "Block cache in MiB; 0: a share of the memory"));
-  add(ConfigKey::integer("engine", "write_buffer_mb", 0, 0, 1 << 20,
-                         "Write buffers in MiB; 0: a share of the memory"));
+  add(ConfigKey::integer("engine", "memory_mb", 0, 0, 16 << 20,
+                         "Block cache and write buffers of all replicas together, in MiB; 0: 40 % "
+                         "of the memory, between 128 MiB and 16 GiB"));
+  add(ConfigKey::integer("engine", "write_rate_mb", 500, 0, 1 << 20,
+                         "Flushes and compactions of all replicas together, in MiB/s; 0: no "
+                         "limit"));
   add(ConfigKey::integer("engine", "background_threads", 2, 1, 256,
                          "Threads for flushes and compactions"));
   add(ConfigKey::text("duplication-group", "", "", "Clusters and their ids"));

@@ -164,13 +164,13 @@ int run(int argc, char** argv) {
     networks.push_back(channels.back().get());
   }
   engine::SharedResourceOptions resources;
-  resources.block_cache_bytes =
-      static_cast<uint64_t>((*config)->get_int("engine", "block_cache_mb")) << 20;
-  resources.write_buffer_bytes =
-      static_cast<uint64_t>((*config)->get_int("engine", "write_buffer_mb")) << 20;
+  resources.memory_bytes = static_cast<uint64_t>((*config)->get_int("engine", "memory_mb")) << 20;
+  resources.write_rate_bytes =
+      static_cast<uint64_t>((*config)->get_int("engine", "write_rate_mb")) << 20;
   resources.background_threads =
       static_cast<int>((*config)->get_int("engine", "background_threads"));
   auto shared = engine::make_shared_resources(resources);
+  auto shown = engine::show_shared_resources(shared, registry);
   auto open_engine = [shared](engine::EngineOptions o) {
     return engine::Engine::open(*shared, std::move(o));
   };

@@ -2,6 +2,7 @@
 
 #include <rocksdb/table.h>
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -19,14 +20,13 @@ constexpr int kWriteBuffers = 3;
 constexpr int kLevels = 6;
 constexpr uint64_t kTargetFileBytes = 64 * kMiB;
 constexpr uint64_t kLevelBaseBytes = 640 * kMiB;
+constexpr int kCompactAtFiles = 4;
+constexpr int kBulkLoadBuffers = 6;
+constexpr int64_t kBulkLoadFiles = 1000000000;  // L0 may grow for ever
+constexpr uint64_t kSoftPendingBytes = uint64_t{64} << 30;  // RocksDB's own defaults
+constexpr uint64_t kHardPendingBytes = uint64_t{256} << 30;
 constexpr int kSlowdownFiles = 30;
 constexpr int kStopFiles = 60;
-// A memtable's filter is allocated and zeroed with it, so an idle shard pays for it: 512 KiB, which
-// still is 10 bits per hash key when a full memtable holds rows of 150 bytes. (Upstream's ratio of
-// 0.1 costs 6.4 MiB per idle shard.)
-constexpr double kMemtableBloomRatio = 1.0 / 128;
-constexpr size_t kArenaBlockBytes = 256u << 10;
-
 // RocksDB's warnings and errors go to the daemon's log; it keeps no file of its own.
 class LogForwarder final : public rocksdb::Logger {
  public:
@@ -56,7 +56,7 @@ rocksdb::ColumnFamilyOptions make_family_options(const SharedResources& shared) 
   rocksdb::ColumnFamilyOptions o;
   o.write_buffer_size = kWriteBufferBytes;
   o.max_write_buffer_number = kWriteBuffers;
-  o.arena_block_size = kArenaBlockBytes;
+  o.arena_block_size = shared.write_budget().memtable_block_bytes();
   o.num_levels = kLevels;
   o.level0_slowdown_writes_trigger = kSlowdownFiles;
   o.level0_stop_writes_trigger = kStopFiles;
@@ -114,13 +114,52 @@ rocksdb::DBOptions make_db_options(const SharedResources& shared, const std::str
 rocksdb::ColumnFamilyOptions make_data_options(const SharedResources& shared,
                                                std::shared_ptr<RecordFilterFactory> filter) {
   rocksdb::ColumnFamilyOptions o = make_family_options(shared);
-  o.level0_file_num_compaction_trigger = 4;
+  o.level0_file_num_compaction_trigger = kCompactAtFiles;
   o.compression_per_level.assign(kLevels, rocksdb::kLZ4Compression);
   o.compression_per_level[0] = o.compression_per_level[1] = rocksdb::kNoCompression;
   o.prefix_extractor = std::make_shared<HashkeyTransform>();
-  o.memtable_prefix_bloom_size_ratio = kMemtableBloomRatio;
+  o.memtable_prefix_bloom_size_ratio =
+      static_cast<double>(shared.write_budget().memtable_filter_bytes()) /
+      static_cast<double>(o.write_buffer_size);
   o.compaction_filter_factory = std::move(filter);
   return o;
+}
+
+std::unordered_map<std::string, std::string> data_options_of(const StoreSettings& settings,
+                                                             Gpid gpid, const WriteBudget& budget) {
+  const auto configured = static_cast<uint64_t>(settings.write_buffer_bytes);
+  // 0 to 255, ever the same for a partition.
+  const uint64_t luck = (std::hash<Gpid>()(gpid) * 0x9E3779B97F4A7C15ull) >> 56;
+  uint64_t buffer = configured * (244 + luck / 11) / 256;  // 95 to 105 %
+  int buffers = kWriteBuffers;
+  int64_t compact_at = kCompactAtFiles;
+  int64_t slowdown = kSlowdownFiles;
+  int64_t stop = kStopFiles;
+  uint64_t soft = kSoftPendingBytes;
+  uint64_t hard = kHardPendingBytes;
+  uint64_t most_compacted = 25 * kTargetFileBytes;
+  const bool bulk = settings.usage_scenario == UsageScenario::kBulkLoad;
+  if (settings.usage_scenario == UsageScenario::kPreferWrite) {
+    buffer = configured * (256 + luck) / 256;
+    compact_at = std::max<int64_t>(compact_at, static_cast<int64_t>(kLevelBaseBytes / buffer));
+  } else if (bulk) {
+    buffer = configured * 4 * (244 + luck / 11) / 256;
+    buffers = kBulkLoadBuffers;
+    compact_at = slowdown = stop = kBulkLoadFiles;
+    soft = hard = 0;
+    most_compacted = uint64_t{1} << 60;
+  }
+  double filter = static_cast<double>(budget.memtable_filter_bytes()) / static_cast<double>(buffer);
+  return {{"write_buffer_size", std::to_string(buffer)},
+          {"max_write_buffer_number", std::to_string(buffers)},
+          {"level0_file_num_compaction_trigger", std::to_string(compact_at)},
+          {"level0_slowdown_writes_trigger", std::to_string(slowdown)},
+          {"level0_stop_writes_trigger", std::to_string(stop)},
+          {"soft_pending_compaction_bytes_limit", std::to_string(soft)},
+          {"hard_pending_compaction_bytes_limit", std::to_string(hard)},
+          {"max_compaction_bytes", std::to_string(most_compacted)},
+          {"disable_auto_compactions", bulk ? "true" : "false"},
+          {"memtable_prefix_bloom_size_ratio", fmt::format("{:.9f}", filter)}};
 }
 
 rocksdb::ColumnFamilyOptions make_meta_options(const SharedResources& shared) {

@@ -1,9 +1,12 @@
 #include "engine/rocks_store.h"
 
+#include <rocksdb/convenience.h>
 #include <rocksdb/listener.h>
+#include <rocksdb/sst_file_reader.h>
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <optional>
@@ -13,6 +16,7 @@
 #include "base/log.h"
 #include "engine/deferred_sync.h"
 #include "engine/effects.h"
+#include "engine/manifest_check.h"
 #include "engine/rocks_options.h"
 #include "engine/value_codec.h"
 #include "io/file.h"
@@ -26,6 +30,9 @@ namespace {
 constexpr uint64_t kMaxTombstonesFromMemory = 2000;
 // The batch of one huge write is not kept for ever.
 constexpr size_t kMaxKeptBatchBytes = 1u << 20;
+constexpr std::string_view kTableSuffix = ".sst";
+// With less free space a store that stopped for want of it does not begin again.
+constexpr uint64_t kWorthATry = 1u << 20;
 // For CreateCheckpoint: take what is durable, flush nothing.
 constexpr uint64_t kNeverFlush = UINT64_MAX;
 
@@ -76,7 +83,7 @@ bool has_table_files(const std::string& dir) {
   auto names = io::real_file_system().list(dir);
   if (!names) return false;
   for (const std::string& name : *names) {
-    if (name.ends_with(".sst")) return true;
+    if (name.ends_with(kTableSuffix)) return true;
   }
   return false;
 }
@@ -95,12 +102,20 @@ Status to_status(const rocksdb::Status& s) {
   return Status(Errc::kLocalAppFailure, std::move(text));
 }
 
-// Reads back the durable decree after each flush, so that last_flushed() is one load.
-// Its calls come from RocksDB's threads.
-class RocksStore::FlushListener final : public rocksdb::EventListener {
+// Reads back the durable decree after each flush, so that last_flushed() is one load, and hears of
+// what goes wrong in the background. Its calls come from RocksDB's threads.
+class RocksStore::Listener final : public rocksdb::EventListener {
  public:
-  explicit FlushListener(RocksStore& store) : store_(store) {}
-  const char* Name() const override { return "markab.FlushListener"; }
+  explicit Listener(RocksStore& store) : store_(store) {}
+  const char* Name() const override { return "markab.Listener"; }
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason,
+                         rocksdb::Status* status) override {
+    const bool known = store_.out_of_space();
+    Status s = store_.failed(reason == rocksdb::BackgroundErrorReason::kFlush ? "flushing"
+                                                                              : "working on",
+                             *status);
+    if (!known || !store_.out_of_space()) MARKAB_ERROR("engine {}: {}", store_.options_.gpid, s);
+  }
   void OnFlushBegin(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
     Status s = store_.sync_creation();
     if (!s.ok()) MARKAB_ERROR("engine {}: {}", store_.options_.gpid, s);
@@ -132,8 +147,55 @@ RocksStore::~RocksStore() {
 }
 
 Status RocksStore::failed(std::string_view what, const rocksdb::Status& status) const {
-  return to_status(status).with_context(
+  Status s = to_status(status).with_context(
       fmt::format("{} the store of {} in {}", what, options_.gpid, options_.dir));
+  if (s.code() == Errc::kRdbCorruption) note_damage(s);
+  if (s.code() == Errc::kDiskInsufficient) out_of_space_.store(true, std::memory_order_release);
+  return s;
+}
+
+void RocksStore::note_damage(const Status& status) const {
+  std::lock_guard lock(damage_mutex_);
+  if (!damage_.ok()) return;
+  damage_ = status;
+  damaged_.store(true, std::memory_order_release);
+}
+
+Status RocksStore::damage() const {
+  if (!damaged_.load(std::memory_order_acquire)) return Status::Ok();
+  std::lock_guard lock(damage_mutex_);
+  return damage_;
+}
+
+Status RocksStore::regain_space() {
+  if (!out_of_space()) return Status::Ok();
+  auto space = io::real_file_system().space(options_.dir);
+  if (space && space->available_bytes < kWorthATry) {
+    return Status(Errc::kDiskInsufficient,
+                  fmt::format("{} bytes are free below {}", space->available_bytes, options_.dir));
+  }
+  // A flush that failed is done again; what a full disk kept from compacting is done by itself
+  // later.
+  rocksdb::Status resumed = db_->Resume();
+  if (!resumed.ok()) return failed("taking up writing to", resumed);
+  out_of_space_.store(false, std::memory_order_release);
+  MARKAB_WARN("engine {}: there is space again; writes go on", options_.gpid);
+  return flush();
+}
+
+Status RocksStore::verify_checkpoint(const std::string& dir) {
+  auto names = io::real_file_system().list(dir);
+  if (!names) return names.error();
+  rocksdb::Options options;
+  options.env = rocksdb::Env::Default();
+  for (const std::string& name : *names) {
+    if (!name.ends_with(kTableSuffix)) continue;
+    rocksdb::SstFileReader reader(options);
+    rocksdb::Status s = reader.Open(dir + "/" + name);
+    if (s.ok()) s = reader.VerifyChecksum();
+    if (!s.ok()) return failed(fmt::format("verifying {} of", name), s);
+  }
+  return Status::Ok();
 }
 
 Result<std::unique_ptr<RocksStore>> RocksStore::open(SharedResources& shared,
@@ -145,24 +207,40 @@ Result<std::unique_ptr<RocksStore>> RocksStore::open(SharedResources& shared,
 
 Status RocksStore::open_db(SharedResources& shared) {
   io::FileSystem& fs = io::real_file_system();
-  bool fresh = !fs.exists(options_.dir + "/CURRENT");
-  if (!fresh && !has_table_files(options_.dir)) {
+  bool fresh = !has_table_files(options_.dir);
+  if (!fresh && !fs.exists(options_.dir + "/CURRENT")) {
+    return Status(Errc::kRdbCorruption,
+                  fmt::format("opening the store of {} in {}: there are table files, but CURRENT "
+                              "is missing",
+                              options_.gpid, options_.dir));
+  }
+  if (fresh) {
     // Only a creation, or a store without a single flush, looks like this. Nothing in it is
     // durable, and a creation that was cut short may lack a family: begin anew.
     if (Status s = fs.remove_all(options_.dir); !s.ok()) return s;
-    fresh = true;
+  } else if (Status s = check_manifest(fs, options_.dir); !s.ok()) {
+    return s.with_context(
+        fmt::format("opening the store of {} in {}", options_.gpid, options_.dir));
   }
   if (Status s = fs.create_directories(options_.dir); !s.ok()) return s;
 
   auto filter = std::make_shared<RecordFilterFactory>(*options_.settings, *options_.wall_us,
                                                       options_.gpid.partition_index);
   rocksdb::DBOptions db_options = make_db_options(shared, options_.gpid.to_string());
+  db_options.statistics = counts_;
   db_options.create_if_missing = fresh;
   db_options.create_missing_column_families = fresh;
-  db_options.listeners.push_back(std::make_shared<FlushListener>(*this));
+  db_options.listeners.push_back(std::make_shared<Listener>(*this));
+  const StoreSettings settings = options_.settings->store();
+  db_options.allow_ingest_behind = settings.allow_ingest_behind;
   std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, make_data_options(shared, filter)},
       {kMetaFamilyName, make_meta_options(shared)}};
+  families[0].options.num_levels = settings.num_levels;
+  told_ = data_options_of(settings, options_.gpid, budget_);
+  rocksdb::Status set = rocksdb::GetColumnFamilyOptionsFromMap(
+      rocksdb::ConfigOptions(), families[0].options, told_, &families[0].options);
+  MARKAB_ASSERT(set.ok(), "options of ours that RocksDB does not know", set.ToString());
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   std::optional<CreationScope> creation;
@@ -171,8 +249,20 @@ Status RocksStore::open_db(SharedResources& shared) {
     creation_synced_.store(false);
   }
   rocksdb::Status opened = rocksdb::DB::Open(db_options, options_.dir, families, &handles, &db);
+  if (opened.IsInvalidArgument() && !fresh) {
+    // The environment names fewer levels than the store has: it counts at creation only.
+    families[0].options.num_levels = static_cast<int>(env_range::kLevelsMax);
+    opened = rocksdb::DB::Open(db_options, options_.dir, families, &handles, &db);
+  }
   creation.reset();
-  if (!opened.ok()) return failed("opening", opened);
+  if (!opened.ok()) {
+    Status s = failed("opening", opened);
+    // Files that the MANIFEST names and that are not there, or a MANIFEST that lost its end and with
+    // it a family.
+    bool lost = !fresh && (s.code() == Errc::kPathNotFound || opened.IsNotFound() ||
+                           opened.IsInvalidArgument());
+    return lost ? Status(Errc::kRdbCorruption, s.message()) : s;
+  }
   db_.reset(db);
   data_ = handles[0];
   meta_ = handles[1];
@@ -199,6 +289,8 @@ Status RocksStore::write_first_facts() {
 Status RocksStore::load_facts() {
   int64_t version = 0;
   int64_t decree = 0;
+  int64_t compacted_ms = 0;
+  bool has_compacted = false;
   bool has_version = false;
   bool has_decree = false;
   Status s = read_fact(rocksdb::kReadAllTier, kMetaDataVersion, version, has_version);
@@ -218,6 +310,9 @@ Status RocksStore::load_facts() {
         fmt::format("the store of {} in {} has data version {}; this server reads 0 to {}",
                     options_.gpid, options_.dir, version, kDataVersionMax));
   }
+  s = read_fact(rocksdb::kReadAllTier, kMetaLastManualCompactMs, compacted_ms, has_compacted);
+  if (!s.ok()) return s;
+  last_manual_compact_ms_.store(compacted_ms, std::memory_order_release);
   data_version_ = static_cast<uint32_t>(version);
   last_applied_.store(decree, std::memory_order_release);
   last_flushed_.store(decree, std::memory_order_release);
@@ -309,6 +404,11 @@ Status RocksStore::write(Decree decree, std::string_view effects) {
                   fmt::format("the effects of decree {} of {} ({} bytes) are malformed", decree,
                               options_.gpid, effects.size()));
   }
+  if (out_of_space()) {
+    return Status(Errc::kDiskInsufficient,
+                  fmt::format("the disk of {} is full; writes go on when there is space",
+                              options_.dir));
+  }
   if (budget_.full()) {
     return Status(Errc::kBusy, "the memtables of this daemon are full; writes wait for a flush");
   }
@@ -345,6 +445,28 @@ Status RocksStore::flush() {
   if (!flushed.ok()) return failed("flushing", flushed);
   note_flushed();
   return Status::Ok();
+}
+
+StoreStatistics RocksStore::statistics() const {
+  StoreStatistics out;
+  counts_->fill(out);
+  using Property = rocksdb::DB::Properties;
+  auto property = [this](const std::string& name) {
+    uint64_t value = 0;
+    return db_->GetIntProperty(data_, name, &value) ? static_cast<int64_t>(value) : 0;
+  };
+  out.sst_bytes = property(Property::kTotalSstFilesSize);
+  out.estimated_keys = property(Property::kEstimateNumKeys);
+  out.memtable_bytes = property(Property::kSizeAllMemTables);
+  out.index_and_filter_bytes = property(Property::kEstimateTableReadersMem);
+  rocksdb::ColumnFamilyMetaData files;
+  db_->GetColumnFamilyMetaData(data_, &files);
+  for (const auto& level : files.levels) {
+    auto count = static_cast<int64_t>(level.files.size());
+    out.sst_files += count;
+    out.sorted_runs += level.level == 0 ? count : std::min<int64_t>(count, 1);
+  }
+  return out;
 }
 
 Result<Decree> RocksStore::checkpoint(const std::string& dir) {

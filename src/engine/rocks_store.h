@@ -9,7 +9,9 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 
 #include "base/function.h"
 #include "base/ids.h"
@@ -48,6 +50,19 @@ class RocksStore final : public Store {
   uint32_t data_version() const override { return data_version_; }
   Status flush() override;
   Result<Decree> checkpoint(const std::string& dir) override;
+  Status damage() const override;
+  bool out_of_space() const override { return out_of_space_.load(std::memory_order_acquire); }
+  Status regain_space() override;
+  Status verify_checkpoint(const std::string& dir) override;
+  StoreStatistics statistics() const override;
+  // rocks_tuning.cc
+  Status reconfigure(const StoreSettings& settings) override;
+  Status compact(const ManualCompactSettings::How& how) override;
+  void stop_compact() override { stop_compact_.store(true); }
+  int32_t compact_progress() const override;
+  int64_t last_manual_compact_ms() const override {
+    return last_manual_compact_ms_.load(std::memory_order_acquire);
+  }
 
   // The decree that a checkpoint directory holds. Blocking.
   static Result<Decree> decree_of_checkpoint(const std::string& dir);
@@ -55,7 +70,7 @@ class RocksStore final : public Store {
   rocksdb::DB& db() { return *db_; }
 
  private:
-  class FlushListener;
+  class Listener;
   RocksStore(RocksStoreOptions options, WriteBudget& budget);
 
   Status open_db(SharedResources& shared);
@@ -63,13 +78,17 @@ class RocksStore final : public Store {
   Status load_facts();
   // A fact of the meta family; `found` is false when it is absent.
   Status read_fact(rocksdb::ReadTier tier, const char* name, int64_t& value, bool& found) const;
+  Status write_fact(const char* name, const std::string& value);
   // Before the first flush of a new store: makes durable what its creation left to be synced.
   Status sync_creation();
   void note_flushed();
+  // The status in our words; keeps in mind damage and a full disk.
   Status failed(std::string_view what, const rocksdb::Status& status) const;
+  void note_damage(const Status& status) const;
 
   const RocksStoreOptions options_;
   WriteBudget& budget_;
+  const std::shared_ptr<TickerCounts> counts_ = std::make_shared<TickerCounts>();
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* data_ = nullptr;
   rocksdb::ColumnFamilyHandle* meta_ = nullptr;
@@ -78,6 +97,17 @@ class RocksStore final : public Store {
   std::atomic<Decree> last_flushed_{0};
   std::atomic<bool> open_{false};
   std::atomic<bool> creation_synced_{true};
+  // Mutable, since reads find damage.
+  mutable std::atomic<bool> damaged_{false};
+  mutable std::mutex damage_mutex_;
+  mutable Status damage_;
+  mutable std::atomic<bool> out_of_space_{false};
+  std::mutex reconfigure_mutex_;
+  std::unordered_map<std::string, std::string> told_;  // the options that reconfigure() set last
+  std::atomic<bool> stop_compact_{false};
+  std::atomic<int64_t> compact_from_{0};   // compaction_input_bytes when it began
+  std::atomic<int64_t> compact_bytes_{0};  // of the files then; 0: none runs
+  std::atomic<int64_t> last_manual_compact_ms_{0};
   std::string scratch_;  // of write(): keeps its capacity
 };
 

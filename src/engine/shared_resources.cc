@@ -12,18 +12,20 @@ namespace markab::engine {
 
 namespace {
 
-constexpr uint64_t kMiB = 1u << 20;
-constexpr uint64_t kMinShare = 64 * kMiB;
-constexpr uint64_t kMaxBlockCache = 10240 * kMiB;
-constexpr uint64_t kMaxWriteBuffers = 8192 * kMiB;
+constexpr uint64_t kWriteBufferPart = 3;  // one of so many
 // Of the cache, for index and filter blocks, which every lookup needs.
 constexpr double kHighPriorityRatio = 0.3;
 constexpr double kBloomBitsPerKey = 10;
 constexpr char kControlGroupLimit[] = "/sys/fs/cgroup/memory.max";
 
-uint64_t share(uint64_t wanted, uint64_t divisor, uint64_t most) {
+uint64_t bound_of(uint64_t wanted) {
   if (wanted != 0) return wanted;
-  return std::clamp(usable_memory_bytes() / divisor, kMinShare, most);
+  auto share = static_cast<uint64_t>(static_cast<double>(usable_memory_bytes()) * kMemoryShare);
+  return std::clamp(share, kLeastMemory, kMostMemory);
+}
+
+uint64_t write_buffers_of(uint64_t wanted, uint64_t memory) {
+  return std::min(wanted != 0 ? wanted : memory / kWriteBufferPart, memory);
 }
 
 }  // namespace
@@ -41,16 +43,18 @@ uint64_t usable_memory_bytes() {
 }
 
 SharedResources::SharedResources(const SharedResourceOptions& options)
-    : env_(make_store_env()),
+    : memory_bytes_(bound_of(options.memory_bytes)),
+      env_(make_store_env()),
       flush_threads_(std::max(1, options.background_threads / 4)),
       compaction_threads_(std::max(1, options.background_threads - flush_threads_)) {
+  const uint64_t write_buffers = write_buffers_of(options.write_buffer_bytes, memory_bytes_);
   rocksdb::LRUCacheOptions cache;
-  cache.capacity = share(options.block_cache_bytes, 4, kMaxBlockCache);
+  cache.capacity = memory_bytes_ - write_buffers;
   cache.high_pri_pool_ratio = kHighPriorityRatio;
   block_cache_ = rocksdb::NewLRUCache(cache);
   // Not charged to the cache: a burst of writes must not evict what reads need.
   write_budget_ =
-      std::make_unique<WriteBudget>(share(options.write_buffer_bytes, 8, kMaxWriteBuffers));
+      std::make_unique<WriteBudget>(write_buffers);
   if (options.write_rate_bytes > 0) {
     rate_limiter_.reset(
         rocksdb::NewGenericRateLimiter(static_cast<int64_t>(options.write_rate_bytes)));
@@ -58,6 +62,31 @@ SharedResources::SharedResources(const SharedResourceOptions& options)
   bloom_.reset(rocksdb::NewBloomFilterPolicy(kBloomBitsPerKey, false));
   env_->SetBackgroundThreads(flush_threads_, rocksdb::Env::HIGH);
   env_->SetBackgroundThreads(compaction_threads_, rocksdb::Env::LOW);
+}
+
+std::shared_ptr<MetricEntity> show_shared_resources(std::shared_ptr<SharedResources> shared,
+                                                    MetricRegistry& registry) {
+  auto entity = registry.entity("server", "engine");
+  auto add = [&](const char* name, const char* unit, const char* description,
+                 int64_t (*value)(const SharedResources&)) {
+    entity->gauge({name, unit, description}, [shared, value] { return value(*shared); });
+  };
+  add("rdb_block_cache_mem_usage_bytes", "Bytes", "Memory of the block cache of all replicas",
+      [](const SharedResources& s) { return static_cast<int64_t>(s.block_cache()->GetUsage()); });
+  add("rdb_wbm_total_mem_usage_bytes", "Bytes", "Memory of the write buffers of all replicas",
+      [](const SharedResources& s) { return static_cast<int64_t>(s.write_budget().used()); });
+  add("rdb_wbm_mutable_mem_usage_bytes", "Bytes",
+      "Memory of the write buffers that are not being flushed", [](const SharedResources& s) {
+        return static_cast<int64_t>(s.write_budget().used_mutable());
+      });
+  add("rdb_memory_limit_bytes", "Bytes", "The bound of block cache and write buffers together",
+      [](const SharedResources& s) { return static_cast<int64_t>(s.memory_bytes()); });
+  if (shared->rate_limiter() != nullptr) {
+    entity->counter({"rdb_write_rate_limiter_through_bytes", "Bytes",
+                     "Bytes that flushes and compactions have written"},
+                    [shared] { return shared->rate_limiter()->GetTotalBytesThrough(); });
+  }
+  return entity;
 }
 
 std::shared_ptr<SharedResources> make_shared_resources(const SharedResourceOptions& options) {

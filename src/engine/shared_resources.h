@@ -11,14 +11,16 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/metrics.h"
 #include "engine/write_budget.h"
 
 namespace markab::engine {
 
 struct SharedResourceOptions {
-  // 0: a quarter of the machine's memory, between 64 MiB and 10 GiB.
-  uint64_t block_cache_bytes = 0;
-  // 0: an eighth, between 64 MiB and 8 GiB.
+  // The one bound of what stores hold in memory: blocks, indexes, filters and memtables together.
+  // 0: kMemoryShare of what the process may use, between kLeastMemory and kMostMemory.
+  uint64_t memory_bytes = 0;
+  // Of it, memtables; 0: a third. What is left is the block cache's.
   uint64_t write_buffer_bytes = 0;
   // A quarter of them, at least one, flushes; the others, at least one, compact.
   int background_threads = 2;
@@ -26,9 +28,18 @@ struct SharedResourceOptions {
   uint64_t write_rate_bytes = 500u << 20;
 };
 
+// What a process holds besides (replication
+// windows, connections, RocksDB's bookkeeping per store) is why the share is no larger.
+inline constexpr double kMemoryShare = 0.4;
+inline constexpr uint64_t kLeastMemory = 128u << 20;
+inline constexpr uint64_t kMostMemory = uint64_t{16} << 30;
+
 class SharedResources {
  public:
   explicit SharedResources(const SharedResourceOptions& options);
+
+  // What memory_bytes came to.
+  uint64_t memory_bytes() const { return memory_bytes_; }
 
   rocksdb::Env* env() const { return env_.get(); }
   const std::shared_ptr<rocksdb::Cache>& block_cache() const { return block_cache_; }
@@ -40,6 +51,7 @@ class SharedResources {
   WriteBudget& write_budget() const { return *write_budget_; }
 
  private:
+  const uint64_t memory_bytes_;
   std::unique_ptr<rocksdb::Env> env_;
   int flush_threads_;
   int compaction_threads_;
@@ -50,6 +62,10 @@ class SharedResources {
 };
 
 std::shared_ptr<SharedResources> make_shared_resources(const SharedResourceOptions& options);
+
+// Shows them (spec 07 §4.4, "server"); the entity keeps them alive.
+std::shared_ptr<MetricEntity> show_shared_resources(std::shared_ptr<SharedResources> shared,
+                                                    MetricRegistry& registry);
 
 // The memory that this process may use: the machine's, or less when its control group says so.
 uint64_t usable_memory_bytes();

@@ -4,6 +4,9 @@
 // simulator, by an ordered map of the same crash behaviour (map_store.h): a crash keeps what a
 // flush had made durable and nothing else.
 //
+// A store that found damage in its files says so ever after (damage()); what it answers is right
+// none the less, or an error.
+//
 // Reads from any thread; write, flush, checkpoint and close from the owner's shard or the blocking
 // pool, writes one at a time.
 
@@ -18,6 +21,8 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "engine/table_settings.h"
+
+#include "engine/store_statistics.h"
 
 namespace markab::engine {
 
@@ -55,7 +60,8 @@ class Store {
   // Applies effects (effects.h) and the decree in one step, without a log of its own; empty effects
   // carry the decree alone. kBusy when writes are stalled (never blocks, nothing was applied),
   // kInvalidData for bytes that are no effects (nothing was applied), kRdbCorruption,
-  // kDiskInsufficient, kDiskIoError.
+  // kDiskInsufficient (the disk is full; nothing was applied, reads go on: try regain_space() now
+  // and then), kDiskIoError.
   virtual Status write(Decree decree, std::string_view effects) = 0;
   // Any thread.
   virtual Decree last_applied() const = 0;
@@ -79,10 +85,27 @@ class Store {
   // Compacts everything and remembers when that ended. Blocking, for minutes; one at a time; reads
   // and writes go on meanwhile.
   virtual Status compact(const ManualCompactSettings::How& /*how*/) { return Status::Ok(); }
+  // Lets compact() end early, with kBusy, and not begin again before the next call. Any thread.
+  virtual void stop_compact() {}
   // Percent of the running compact(). Any thread.
   virtual int32_t compact_progress() const { return 0; }
   // When the last compact() ended, in milliseconds of Unix time; 0: never. Any thread.
   virtual int64_t last_manual_compact_ms() const { return 0; }
+
+  // The first damage that a read, a flush or a compaction found in the files; Ok: none so far. Any
+  // thread; one load while there is none.
+  virtual Status damage() const { return Status::Ok(); }
+  // Whether the disk was too full for a flush or a compaction. Any thread.
+  virtual bool out_of_space() const { return false; }
+  // After kDiskInsufficient: takes up writing again if there is space now, else kDiskInsufficient.
+  // Blocking.
+  virtual Status regain_space() { return Status::Ok(); }
+  // Reads through every file of a checkpoint. kRdbCorruption names file and offset; it is then also
+  // this store's damage. Blocking, for as long as reading takes.
+  virtual Status verify_checkpoint(const std::string& /*dir*/) { return Status::Ok(); }
+
+  // For /metrics. Any thread; takes the store's lock for a moment.
+  virtual StoreStatistics statistics() const { return {}; }
 };
 
 }  // namespace markab::engine

@@ -41,7 +41,14 @@ class WriteBudget {
   void after_write() {
     if (accounting_->mutable_memtable_memory_usage() > relieve_at_) relieve();
   }
+  size_t bytes() const { return bytes_; }
   size_t used() const { return accounting_->memory_usage(); }
+  // Of used(): what is still written to.
+  size_t used_mutable() const { return accounting_->mutable_memtable_memory_usage(); }
+  // What an empty memtable takes for its filter, and the piece in which it grows: small enough that
+  // hundreds of idle stores leave most of the budget to the busy ones.
+  size_t memtable_filter_bytes() const;
+  size_t memtable_block_bytes() const;
 
  private:
   struct Member {
@@ -50,8 +57,8 @@ class WriteBudget {
   };
 
   void relieve();
-  // Null when no memtable is worth a flush.
-  const Member* largest() const;
+  // Null when no memtable has more than `least`.
+  const Member* largest(uint64_t least) const;
 
   const size_t bytes_;
   const size_t relieve_at_;

@@ -26,7 +26,7 @@ class EngineTest : public testing::Test {
     engine_.reset();
     shared_.reset();  // the block cache goes with it
     SharedResourceOptions small;
-    small.block_cache_bytes = 8 << 20;
+    small.memory_bytes = 72 << 20;
     small.write_buffer_bytes = 64 << 20;
     shared_ = make_shared_resources(small);
     EngineOptions options;

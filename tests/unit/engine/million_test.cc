@@ -24,7 +24,7 @@ uint64_t from_environment(const char* name, uint64_t otherwise) {
 void run_operations(uint64_t seed) {
   const uint64_t operations = from_environment("MARKAB_MODEL_OPERATIONS", 1000000);
   SharedResourceOptions small;
-  small.block_cache_bytes = 8 << 20;
+  small.memory_bytes = 72 << 20;
   small.write_buffer_bytes = 64 << 20;
   SharedResources shared(small);
   TemporaryDirectory root;

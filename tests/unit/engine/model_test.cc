@@ -55,7 +55,7 @@ TEST(ModelTest, MapStoreEqualsTheModel) {
 
 TEST(ModelTest, RocksStoreEqualsTheModel) {
   SharedResourceOptions small;
-  small.block_cache_bytes = 8 << 20;
+  small.memory_bytes = 72 << 20;
   small.write_buffer_bytes = 64 << 20;
   SharedResources shared(small);
   bool held = rc::check([&] {

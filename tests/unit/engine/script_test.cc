@@ -54,7 +54,7 @@ class RocksScriptTest : public ScriptTest {};
 
 void run_on_rocksdb(const std::string& name, const std::string& root) {
   SharedResourceOptions small;
-  small.block_cache_bytes = 8 << 20;
+  small.memory_bytes = 72 << 20;
   small.write_buffer_bytes = 64 << 20;
   SharedResources shared(small);
   EngineScript script(

@@ -4,6 +4,7 @@
 #include "engine/store.h"
 
 #include <gtest/gtest.h>
+#include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 
 #include <filesystem>
@@ -23,7 +24,7 @@ class RocksStoreTest : public testing::Test {
  protected:
   static SharedResourceOptions small() {
     SharedResourceOptions options;
-    options.block_cache_bytes = 8 << 20;
+    options.memory_bytes = 72 << 20;
     options.write_buffer_bytes = 64 << 20;
     return options;
   }
@@ -270,7 +271,7 @@ TEST_F(RocksStoreTest, LargestMemtableMakesRoom) {
   std::vector<std::unique_ptr<RocksStore>> idle;
   for (int32_t i = 0; i < 3; ++i) {
     idle.push_back(open_one(i));
-    fill(*idle.back(), 250);  // 2.5 MB, and the filter
+    fill(*idle.back(), 350);  // 3.5 MB
   }
   auto busy = open_one(9);
   fill(*busy, 2000);  // 20 MB
@@ -282,6 +283,126 @@ TEST_F(RocksStoreTest, LargestMemtableMakesRoom) {
   size_t flushed = 0;
   for (auto& store : idle) flushed += store->last_flushed() > 0 ? 1 : 0;
   EXPECT_GT(flushed, 0u);
+}
+
+std::string option_of(RocksStore& store, const std::string& name) {
+  rocksdb::ConfigOptions how;
+  std::string text;
+  rocksdb::Options options = store.db().GetOptions();
+  EXPECT_TRUE(rocksdb::GetStringFromColumnFamilyOptions(how, options, &text).ok());
+  auto at = text.find(name + "=");
+  EXPECT_NE(at, std::string::npos) << name;
+  at += name.size() + 1;
+  return text.substr(at, text.find(';', at) - at);
+}
+
+// Usage scenarios and the write buffer's size change an open store, and come back (spec 02 §14).
+TEST_F(RocksStoreTest, ScenariosChangeAnOpenStore) {
+  auto store = open();
+  StoreSettings settings;
+  auto buffer = [&] { return std::stoll(option_of(*store, "write_buffer_size")); };
+  EXPECT_NEAR(static_cast<double>(buffer()), 64 << 20, 4 << 20);
+  EXPECT_EQ(option_of(*store, "level0_file_num_compaction_trigger"), "4");
+
+  settings.usage_scenario = UsageScenario::kPreferWrite;
+  ASSERT_TRUE(store->reconfigure(settings).ok());
+  EXPECT_GE(buffer(), 64 << 20);
+  EXPECT_LE(buffer(), 128 << 20);
+  EXPECT_GE(std::stoi(option_of(*store, "level0_file_num_compaction_trigger")), 5);
+
+  settings.usage_scenario = UsageScenario::kBulkLoad;
+  ASSERT_TRUE(store->reconfigure(settings).ok());
+  EXPECT_EQ(option_of(*store, "disable_auto_compactions"), "true");
+  EXPECT_EQ(option_of(*store, "level0_stop_writes_trigger"), "1000000000");
+  EXPECT_NEAR(static_cast<double>(buffer()), 256 << 20, 16 << 20);
+
+  settings.usage_scenario = UsageScenario::kNormal;
+  settings.write_buffer_bytes = 32 << 20;
+  ASSERT_TRUE(store->reconfigure(settings).ok());
+  EXPECT_EQ(option_of(*store, "disable_auto_compactions"), "false");
+  EXPECT_EQ(option_of(*store, "level0_stop_writes_trigger"), "60");
+  EXPECT_NEAR(static_cast<double>(buffer()), 32 << 20, 2 << 20);
+  ASSERT_TRUE(store->reconfigure(settings).ok());
+
+  // The scenario is in the meta family, and a store opens with what the table says.
+  ASSERT_TRUE(store->flush().ok());
+  store.reset();
+  TableSettings table;
+  table.store.usage_scenario = UsageScenario::kBulkLoad;
+  settings_.set(table);
+  store = open();
+  EXPECT_EQ(option_of(*store, "disable_auto_compactions"), "true");
+}
+
+TEST_F(RocksStoreTest, FewerLevelsThanTheStoreHasAreNoObstacle) {
+  TableSettings table;
+  table.store.num_levels = 7;
+  settings_.set(table);
+  {
+    auto store = open();
+    EXPECT_EQ(store->db().NumberLevels(), 7);
+    ASSERT_TRUE(store->write(1, put_effects("h", "a", "1")).ok());
+    ManualCompactSettings::How how;
+    how.target_level = 6;
+    ASSERT_TRUE(store->compact(how).ok());
+  }
+  table.store.num_levels = 2;
+  settings_.set(table);
+  auto store = open();
+  EXPECT_EQ(value_of(*store, "h", "a"), "1");
+}
+
+TEST_F(RocksStoreTest, ManualCompactionRemembersItsEnd) {
+  {
+    auto store = open();
+    EXPECT_EQ(store->last_manual_compact_ms(), 0);
+    for (Decree d = 1; d <= 50; ++d) {
+      ASSERT_TRUE(store->write(d, put_effects("h", std::to_string(d), "v")).ok());
+      if (d % 20 == 0) {
+        ASSERT_TRUE(store->flush().ok());
+      }
+    }
+    ManualCompactSettings::How how;
+    how.force_bottommost = true;
+    Status s = store->compact(how);
+    ASSERT_TRUE(s.ok()) << s.to_string();
+    EXPECT_EQ(store->last_manual_compact_ms(), 1700000000000);
+    EXPECT_EQ(store->compact_progress(), 0);
+    EXPECT_EQ(store->statistics().sst_files, 1);
+    EXPECT_GT(store->statistics().compaction_output_bytes, 0);
+    how.target_level = 3;
+    ASSERT_TRUE(store->compact(how).ok());
+    rocksdb::ColumnFamilyMetaData files;
+    store->db().GetColumnFamilyMetaData(&files);
+    EXPECT_EQ(files.levels[3].files.size(), 1u);
+    how.target_level = 99;  // beyond its levels: as -1
+    ASSERT_TRUE(store->compact(how).ok());
+  }
+  auto store = open();
+  EXPECT_EQ(store->last_manual_compact_ms(), 1700000000000);
+  EXPECT_EQ(store->last_applied(), 50);
+}
+
+TEST_F(RocksStoreTest, StatisticsCountWhatHappened) {
+  auto store = open();
+  for (Decree d = 1; d <= 50; ++d) {
+    ASSERT_TRUE(store->write(d, put_effects("h", std::to_string(d), "v")).ok());
+  }
+  EXPECT_EQ(value_of(*store, "h", "7"), "v");
+  StoreStatistics seen = store->statistics();
+  EXPECT_EQ(seen.memtable_hits, 1);
+  EXPECT_EQ(seen.sst_files, 0);
+  ASSERT_TRUE(store->flush().ok());
+  const int64_t l0_hits = store->statistics().l0_hits;  // of the store's own facts
+  EXPECT_EQ(value_of(*store, "h", "8"), "v");
+  EXPECT_EQ(value_of(*store, "other", "8"), "(none)");
+  seen = store->statistics();
+  EXPECT_EQ(seen.sst_files, 1);
+  EXPECT_EQ(seen.estimated_keys, 50);
+  EXPECT_EQ(seen.l0_hits - l0_hits, 1);
+  EXPECT_GT(seen.block_cache_lookups, 0);
+  EXPECT_GT(seen.bloom_point_negatives + seen.bloom_seek_negatives, 0);
+  EXPECT_GT(seen.flushed_bytes, 0);
 }
 
 // Compaction drops the dead and what is another partition's, and gives default_ttl to what has no
