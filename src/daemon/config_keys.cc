@@ -64,6 +64,8 @@ std::vector<ConfigKey> replica_keys() {
           "Longest body of a write in bytes; 0: no bound");
   integer("max_queued_write_mb", 64, 1, 4096,
           "Writes waiting per replica, in MiB; more are refused as busy");
+  integer("mutation_cache_mb", 256, 1, 1 << 20,
+          "Committed mutations kept in memory for members that lag, all replicas together, in MiB");
   integer("write_window", 64, 1, 4096, "Mutations in flight per replica");
   integer("mutation_2pc_min_replica_count", 0, 0, 16,
           "Members without which writes are refused; 0: a majority");

@@ -92,9 +92,18 @@ void ReplicaCore::commit_up_to(Decree target, Actions& out) {
     out.push_back(Commit{mutation});
   }
   known_committed_ = std::max(known_committed_, last_committed_);
+  trim_cache();
+}
+
+void ReplicaCore::bound_cache(size_t bytes) {
+  cache_bound_ = bytes;
+  trim_cache();
+}
+
+void ReplicaCore::trim_cache() {
   while (list_.first() <= last_committed_ &&
          (static_cast<size_t>(last_committed_ - list_.first() + 1) > options_.cache_mutations ||
-          committed_bytes_ > options_.cache_bytes)) {
+          committed_bytes_ > cache_bound_)) {
     committed_bytes_ -= MutationList::size_of(list_.at(list_.first()).mutation);
     list_.pop_front();
   }

@@ -175,6 +175,10 @@ class ReplicaCore {
   void remove_secondary(HostPort node, Instant now, Actions& out);
   // The lowest decree that can be streamed from memory.
   Decree first_cached() const { return list_.first(); }
+  // What committed mutations kept for laggards and learners take, and another bound for it than
+  // cache_bytes: what is above goes at once.
+  size_t cached_bytes() const { return committed_bytes_; }
+  void bound_cache(size_t bytes);
   // Tells every peer the membership and the commit point, also when nothing is new (04 §1.8): a
   // restarted one may have forgotten. Every group_check_interval_ms, not oftener than once a
   // second.
@@ -258,6 +262,7 @@ class ReplicaCore {
   void append_reign(Ballot ballot, Decree keep_up_to, Actions& out);
   void append_mutation(Mutation mutation, Actions& out);
   void commit_up_to(Decree target, Actions& out);
+  void trim_cache();
   void advance_durable();
   bool ballot_durable() const { return ballot_record_ <= durable_records_; }
   void touch(Instant now) { now_ = std::max(now_, now); }
@@ -304,6 +309,7 @@ class ReplicaCore {
 
   MutationList list_;
   size_t committed_bytes_ = 0;  // of list_
+  size_t cache_bound_ = options_.cache_bytes;
   Decree last_committed_ = 0;
 
   uint64_t appended_ = 0;         // AppendReign and AppendMutation actions given out

@@ -13,6 +13,7 @@
 #include "io/file.h"
 #include "io/shard.h"
 #include "pacifica/replica_core.h"
+#include "replica/cache_budget.h"
 #include "replica/copy_limits.h"
 #include "replica/slow_reads.h"
 #include "rpc/network.h"
@@ -50,6 +51,8 @@ struct ReplicaTuning {
   // An idle primary tells its members the membership and the commit point this often (04 §1.8).
   Duration group_check_interval = std::chrono::seconds(10);
   pacifica::CoreOptions core;
+  // Of committed mutations in memory, all replicas together ([replication] mutation_cache_mb).
+  std::shared_ptr<CacheBudget> cache = std::make_shared<CacheBudget>(256u << 20);
 };
 
 class ReplicaHost {

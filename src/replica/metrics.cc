@@ -94,6 +94,86 @@ ReplicaMetrics::ReplicaMetrics(MetricRegistry& registry, Gpid gpid)
   // sortkey_count and the continuation of a scan count as scans; ttl is not counted (spec 02 §15).
   operations_[static_cast<size_t>(TaskCode::kScan)] = operation(TaskCode::kGetScanner);
   operations_[static_cast<size_t>(TaskCode::kSortkeyCount)] = operation(TaskCode::kGetScanner);
+  add_store_metrics();
+}
+
+namespace {
+
+using engine::StoreStatistics;
+
+struct StoreMetric {
+  const char* name;
+  const char* unit;
+  const char* description;
+  int64_t (*value)(const StoreStatistics&);
+};
+
+int64_t ratio(int64_t a, int64_t b) { return b == 0 ? 0 : (a + b / 2) / b; }
+
+constexpr StoreMetric kStoreMetrics[] = {
+    {"rdb_total_sst_size_mb", "MegaBytes", "Size of the store's table files",
+     [](const StoreStatistics& s) { return s.sst_bytes >> 20; }},
+    {"rdb_total_sst_files", "Files", "Table files of the store",
+     [](const StoreStatistics& s) { return s.sst_files; }},
+    {"rdb_estimated_keys", "Keys", "Rows of the store, dead ones among them, estimated",
+     [](const StoreStatistics& s) { return s.estimated_keys; }},
+    {"rdb_memtable_mem_usage_bytes", "Bytes", "Memory of writes that are not yet in files",
+     [](const StoreStatistics& s) { return s.memtable_bytes; }},
+    {"rdb_index_and_filter_blocks_mem_usage_bytes", "Bytes",
+     "Memory of open table files outside of the block cache",
+     [](const StoreStatistics& s) { return s.index_and_filter_bytes; }},
+    {"rdb_block_cache_hit_count", "Lookups", "Blocks found in the block cache",
+     [](const StoreStatistics& s) { return s.block_cache_hits; }},
+    {"rdb_block_cache_total_count", "Lookups", "Blocks looked for in the block cache",
+     [](const StoreStatistics& s) { return s.block_cache_lookups; }},
+    {"rdb_bloom_filter_seek_negatives", "Lookups", "Seeks that a filter kept from a file",
+     [](const StoreStatistics& s) { return s.bloom_seek_negatives; }},
+    {"rdb_bloom_filter_seek_total", "Lookups", "Seeks that asked a filter",
+     [](const StoreStatistics& s) { return s.bloom_seeks; }},
+    {"rdb_bloom_filter_point_lookup_negatives", "Lookups", "Gets that a filter kept from a file",
+     [](const StoreStatistics& s) { return s.bloom_point_negatives; }},
+    {"rdb_bloom_filter_point_lookup_positives", "Lookups", "Gets that a filter let into a file",
+     [](const StoreStatistics& s) { return s.bloom_point_positives; }},
+    {"rdb_bloom_filter_point_lookup_true_positives", "Lookups",
+     "Gets that a filter let into a file that had the row",
+     [](const StoreStatistics& s) { return s.bloom_point_true_positives; }},
+    {"rdb_memtable_hit_count", "Lookups", "Gets answered by a memtable",
+     [](const StoreStatistics& s) { return s.memtable_hits; }},
+    {"rdb_l0_hit_count", "Lookups", "Gets answered by level 0",
+     [](const StoreStatistics& s) { return s.l0_hits; }},
+    {"rdb_l1_hit_count", "Lookups", "Gets answered by level 1",
+     [](const StoreStatistics& s) { return s.l1_hits; }},
+    {"rdb_l2_and_up_hit_count", "Lookups", "Gets answered by level 2 and above",
+     [](const StoreStatistics& s) { return s.l2_and_up_hits; }},
+    {"rdb_write_amplification", "Ratio", "Bytes written to files for each byte flushed",
+     [](const StoreStatistics& s) {
+       return ratio(s.flushed_bytes + s.compaction_output_bytes, s.flushed_bytes);
+     }},
+    {"rdb_read_amplification", "Files", "Files of level 0 and levels with files",
+     [](const StoreStatistics& s) { return s.sorted_runs; }},
+};
+
+}  // namespace
+
+void ReplicaMetrics::add_store_metrics() {
+  for (const auto& metric : kStoreMetrics) {
+    store_gauges_.push_back(
+        {&entity->gauge({metric.name, metric.unit, metric.description}), metric.value});
+  }
+  compaction_input_bytes_ = &entity->counter(
+      {"rdb_compaction_input_bytes", "Bytes", "Bytes that compactions have read"});
+  compaction_output_bytes_ = &entity->counter(
+      {"rdb_compaction_output_bytes", "Bytes", "Bytes that compactions have written"});
+}
+
+void ReplicaMetrics::show(const StoreStatistics& store) {
+  for (const auto& shown : store_gauges_) shown.gauge->set(shown.value(store));
+  // The store counts from its opening; a store that was learned anew begins at zero.
+  auto raise = [](Counter& counter, int64_t value) {
+    if (value > counter.value()) counter.add(value - counter.value());
+  };
+  raise(*compaction_input_bytes_, store.compaction_input_bytes);
+  raise(*compaction_output_bytes_, store.compaction_output_bytes);
 }
 
 }  // namespace markab::replica

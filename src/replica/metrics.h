@@ -2,9 +2,11 @@
 // The metrics of one replica (names: spec 07 §4.4). Recorded from any shard.
 
 #include <memory>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/metrics.h"
+#include "engine/store_statistics.h"
 #include "rpc/task_code.h"
 
 namespace markab::replica {
@@ -21,6 +23,9 @@ struct ReplicaMetrics {
   const Operation& operation(rpc::TaskCode code) const {
     return operations_[static_cast<size_t>(code)];
   }
+
+  // Shows what the store said about itself. On the replica's shard.
+  void show(const engine::StoreStatistics& store);
 
   std::shared_ptr<MetricEntity> entity;
   Counter& backup_requests;
@@ -56,6 +61,15 @@ struct ReplicaMetrics {
   Gauge& private_log_size_mb;
 
  private:
+  struct StoreGauge {
+    Gauge* gauge;
+    int64_t (*value)(const engine::StoreStatistics&);
+  };
+  void add_store_metrics();
+
+  std::vector<StoreGauge> store_gauges_;
+  Counter* compaction_input_bytes_ = nullptr;
+  Counter* compaction_output_bytes_ = nullptr;
   Operation operations_[256];
 };
 

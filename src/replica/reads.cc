@@ -218,6 +218,15 @@ void finish(ReplicaHost& host, Replica& replica, rpc::Request& request, Errc err
   }
 }
 
+// A read that met damage is not answered with an error of the row: the replica leaves its group, and
+// the client is sent to look for who serves it then.
+void look_for_damage(const std::shared_ptr<Replica>& replica, const engine::Engine& engine,
+                     const engine::ReadArena& arena, Errc& error) {
+  if (arena.failure.ok() || engine.store().damage().ok()) return;
+  error = Errc::kInvalidState;
+  replica->shard().post([replica] { replica->look_for_damage(); });
+}
+
 void serve_from_disk(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard& here,
                      engine::ReadContext context, rpc::Request request) {
   struct Job {
@@ -245,6 +254,7 @@ void serve_from_disk(ReplicaHost& host, const std::shared_ptr<Replica>& replica,
         job->storage_error = execution.storage_error();
         MARKAB_ASSERT(outcome == ReadOutcome::kDone,
                       "a read that may block says that it needs the disk");
+        look_for_damage(replica, *job->engine, job->arena, job->error);
       },
       [&host, replica, job, &here] {
         job->engine.reset();
@@ -324,6 +334,7 @@ void serve(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard
     serve_from_disk(host, replica, here, context, std::move(request));
     return;
   }
+  look_for_damage(replica, *engine, arena, error);
   finish(host, *replica, request, error, execution.storage_error(), arena.stats, bytes, here);
 }
 

@@ -15,6 +15,8 @@ namespace {
 constexpr Duration kTick = std::chrono::milliseconds(50);
 constexpr Duration kMaintenance = std::chrono::seconds(1);
 constexpr int64_t kReadLogLines = 10;
+constexpr Duration kShowStore = std::chrono::seconds(10);
+constexpr Duration kSpaceRetry = std::chrono::milliseconds(200);
 constexpr Duration kApplyRetry = std::chrono::milliseconds(2);
 
 }  // namespace
@@ -30,6 +32,7 @@ Replica::Replica(ReplicaHost& host, OpenOptions options)
       options_(std::move(options)),
       shard_(host.runtime().shard(options_.shard)),
       metrics_(host.metrics(), options_.gpid),
+      cache_share_(*host.tuning().cache),
       delayed_(shard_) {
   // Of abnormal reads, this many lines a second and no more.
   read_log_.configure(
@@ -137,6 +140,12 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
     recovery.suffix.push_back(std::move(mutation));
     next = decree;
   }
+  if (replica.log_->trimmed() > next) {
+    MARKAB_ERROR("{}: the log begins after decree {}, the store ends at {}; this replica will learn "
+                 "anew",
+                 options.gpid, replica.log_->trimmed(), next);
+    recovery.trusted = false;
+  }
   if (replica.log_->last_decree() != next) {
     // The log ends before the store does, or behind a hole: it goes on from what is whole.
     if (replica.log_->last_decree() < applied) {
@@ -157,6 +166,7 @@ void Replica::start(Recovery recovery) {
   auto core_options = host_.tuning().core;
   core_options.self = host_.self();
   core_ = std::make_unique<pacifica::ReplicaCore>(core_options);
+  core_->bound_cache(cache_share_.renew(0, core_options.cache_bytes));
   core_->recovered(recovery.ballot, applied_, std::move(recovery.suffix), recovery.trusted);
   shelf_ = std::make_unique<CheckpointShelf>(host_, options_.gpid, options_.dir + "/learn_source");
   log_->set_on_durable([this](const Status& status, Decree) {
@@ -305,6 +315,7 @@ void Replica::close(Task done) {
   closed_ = true;
   serves_reads_.store(false, std::memory_order_release);
   serves_backup_reads_.store(false, std::memory_order_release);
+  if (engine_) engine_->store().stop_compact();
   learner_.reset();
   tick_timer_.cancel();
   maintenance_timer_.cancel();
@@ -387,7 +398,11 @@ void Replica::act(pacifica::AppendMutation& action) {
   record.timestamp_us = m.timestamp_us;
   record.committed = action.committed;
   record.payload = *m.payload;
-  if (auto s = log_->append(record); !s.ok()) fail(s.with_context("logging a mutation"));
+  auto s = log_->append(record);
+  // A log that waits for space for too long is no damaged one.
+  if (s.code() == Errc::kBusy && log_->out_of_space())
+    s = Status(Errc::kDiskInsufficient, std::string(s.message()));
+  if (!s.ok()) fail(s.with_context("logging a mutation"));
 }
 
 void Replica::act(pacifica::SendPrepare& action) {
@@ -498,6 +513,7 @@ void Replica::apply_committed() {
       });
       return;
     }
+    if (status.code() == Errc::kDiskInsufficient) return wait_for_space();
     if (!status.ok()) {
       fail(status.with_context(fmt::format("applying decree {}", mutation.decree)));
       return;
@@ -540,10 +556,15 @@ void Replica::maintain() {
   maintenance_timer_ = shard_.after(kMaintenance, [this] { maintain(); });
   check_group();
   if (!engine_) return;
+  look_for_damage();
+  if (closed_ || broken_) return;
+  if (engine_->store().out_of_space()) wait_for_space();
   engine_->expire_scanners(now());
   read_hotkeys_.analyse(now());
   write_hotkeys_.analyse(now());
   shelf_->expire(now());
+  core_->bound_cache(
+      cache_share_.renew(core_->cached_bytes(), host_.tuning().core.cache_bytes));
   metrics_.private_log_size_mb.set(static_cast<int64_t>(log_->bytes() >> 20));
   // What a flush could not trim, since somebody holds it, is no reason to flush again.
   if (log_->bytes() >= log_bytes_at_flush_ + host_.flush_after_log_bytes()) {
@@ -551,6 +572,47 @@ void Replica::maintain() {
   } else if (log_->bytes() > host_.tuning().keep_log_bytes) {
     trim_log();
   }
+  if (shown_at_ == Instant() || now() - shown_at_ >= kShowStore) show_store();
+}
+
+void Replica::look_for_damage() {
+  if (closed_ || broken_ || !engine_) return;
+  if (auto damage = engine_->store().damage(); !damage.ok()) fail(damage);
+}
+
+bool Replica::out_of_space() const {
+  return log_->out_of_space() || (engine_ && engine_->store().out_of_space());
+}
+
+void Replica::wait_for_space() {
+  if (regaining_ || closed_ || !engine_) return;
+  regaining_ = true;
+  host_.runtime().background().run(
+      shard_, [engine = hold_engine()] { (void)engine->store().regain_space(); },
+      [self = shared_from_this()] {
+        self->regaining_ = false;
+        if (self->closed_ || self->broken_ || self->apply_retry_) return;
+        self->apply_retry_ = self->shard_.after(kSpaceRetry, [raw = self.get()] {
+          raw->apply_retry_.cancel();
+          raw->apply_committed();
+          raw->update_gates();
+          raw->propose_waiting();
+        });
+      });
+}
+
+// Takes the store's lock, so not on the shard.
+void Replica::show_store() {
+  if (showing_) return;
+  showing_ = true;
+  shown_at_ = now();
+  auto seen = std::make_shared<engine::StoreStatistics>();
+  host_.runtime().background().run(
+      shard_, [engine = hold_engine(), seen] { *seen = engine->store().statistics(); },
+      [self = shared_from_this(), seen] {
+        self->showing_ = false;
+        self->metrics_.show(*seen);
+      });
 }
 
 // A member that restarted under the same ballot knows commits only up to the last record that it
@@ -575,6 +637,7 @@ void Replica::flush_store() {
       [self, status] {
         self->maintaining_ = false;
         if (self->closed_) return;
+        if (status->code() == Errc::kDiskInsufficient) return self->wait_for_space();
         if (!status->ok()) {
           self->fail(status->with_context("flushing the store"));
           return;

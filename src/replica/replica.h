@@ -141,6 +141,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   // What keeps the log from being trimmed besides the store: duplication holds what it has not
   // shipped.
   wal::TrimHolds& log_holds() { return log_holds_; }
+  // Leaves the group when the store found damage in its files.
+  void look_for_damage();
 
  private:
   friend class Learner;
@@ -202,6 +204,10 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void tick();
   void maintain();
   void check_group();
+  void show_store();
+  // The disk is full: reads go on, writes are refused, and both store and log try again.
+  bool out_of_space() const;
+  void wait_for_space();
   void set_engine(std::shared_ptr<engine::Engine> engine);
   void trim_log();
   // learning (replica_learning.cc)
@@ -224,6 +230,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   OpenOptions options_;
   io::Shard& shard_;
   ReplicaMetrics metrics_;
+  CacheBudget::Share cache_share_;
   mutable std::mutex
       engine_mutex_;  // guards engine_ and options_.table against readers on other threads
   std::shared_ptr<engine::Engine> engine_;
@@ -283,6 +290,9 @@ class Replica : public std::enable_shared_from_this<Replica> {
   Instant group_checked_;
   uint64_t log_bytes_at_flush_ = 0;  // what was left of the log by the last flush
   bool maintaining_ = false;
+  bool showing_ = false;
+  bool regaining_ = false;  // space, on the pool
+  Instant shown_at_;  // what the store says about itself
   bool broken_ = false;
   bool closed_ = false;
 };

@@ -303,6 +303,8 @@ void CheckpointShelf::make(Replica& replica) {
           auto decree = engine->store().checkpoint(checkpoint->dir);
           if (!decree) return decree.error();
           checkpoint->decree = *decree;
+          // A learner must not be given what is damaged here.
+          if (auto s = engine->store().verify_checkpoint(checkpoint->dir); !s.ok()) return s;
           auto names = files.list(checkpoint->dir);
           if (!names) return names.error();
           for (const auto& name : *names) {

@@ -118,8 +118,10 @@ Replica::Refusal Replica::admit(rpc::Request& request, PendingWrite& out, bool t
   }
   if (core_->role() != Role::kPrimary) return refuse(Errc::kInvalidState);
   if (!host_.lease_valid(now())) return refuse(Errc::kInvalidState);
+  // 04 §4.2, row 10
   if (options_.disk_health->refuses_writes.load(std::memory_order_relaxed))
     return refuse(Errc::kDiskInsufficient);
+  if (out_of_space()) return refuse(Errc::kDiskInsufficient);
   if (throttled) {
     auto refusal = check_throttles(request);
     if (refusal.error != Errc::kOk || refusal.again) return refusal;

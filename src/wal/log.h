@@ -111,8 +111,10 @@ class Log {
   // Appends one record; the payload is copied. Precondition (asserted): a mutation's decree is at
   // most last_decree() + 1 and, where it rewrites, its ballot is higher than the one it replaces.
   // kBusy when Options::max_unwritten_bytes wait. kInvalidData after damage, or the error that
-  // ended the log.
+  // ended the log. A full disk does not end it: what was appended is written when there is space.
   virtual Status append(const Record& record) = 0;
+  // Whether it waits for that. Any thread.
+  virtual bool out_of_space() const = 0;
   // How many records were appended since open(), reigns included, and how many of these are
   // durable: for a caller that waits for a certain record.
   virtual uint64_t appended_records() const = 0;

@@ -11,6 +11,8 @@ namespace {
 
 // A buffer that grew beyond this is not kept for the next turn.
 constexpr size_t kSpareBytes = 1u << 20;
+// How often a full disk is tried again.
+constexpr Duration kSpaceRetry = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -76,7 +78,8 @@ void LogCore::close() {
   std::lock_guard gate(gate_);
   MARKAB_ASSERT(!closed_, "a log is closed twice", dir_);
   closed_ = true;
-  stop_interval();
+  stop_timer(interval_);
+  stop_timer(space_);
   {
     std::lock_guard lock(
         files_mutex_);  // a rotation or removal that runs ends first; one that waits does nothing
@@ -170,10 +173,31 @@ void LogCore::write_out() {
       rotate();
       break;
     }
-    if (auto s = write_chunk(chunk); !s.ok()) return fail(std::move(s));
+    if (auto s = write_chunk(chunk); !s.ok()) {
+      fail_or_wait(std::move(s));
+      break;
+    }
     wrote_any = true;
   }
-  if (wrote_any) wrote();
+  if (chunks_.empty() && out_of_space_.exchange(false)) {
+    MARKAB_WARN("{}: there is space again; the log goes on", dir_);
+  }
+  if (wrote_any && error_.ok()) wrote();
+}
+
+void LogCore::fail_or_wait(Status status) {
+  if (status.code() != Errc::kDiskInsufficient) return fail(std::move(status));
+  if (!out_of_space_.exchange(true)) {
+    MARKAB_ERROR("{}: the log waits at decree {} until there is space: {}", dir_, durable_.decree,
+                 status);
+  }
+  if (space_) return;
+  space_ = shard_.after(kSpaceRetry, [self = shared_from_this()] {
+    std::lock_guard gate(self->gate_);
+    if (self->closed_) return;
+    self->space_ = {};
+    self->write_out();
+  });
 }
 
 Status LogCore::write_chunk(Chunk& chunk) {
@@ -185,7 +209,14 @@ Status LogCore::write_chunk(Chunk& chunk) {
     directory_dirty_ = true;
     if (!closed_) sync_directory_behind();
   }
-  if (auto s = current_->append(chunk.bytes); !s.ok()) return s;
+  const uint64_t before = current_->size();
+  if (auto s = current_->append(chunk.bytes); !s.ok()) {
+    // The chunk will be written whole.
+    if (s.code() == Errc::kDiskInsufficient) {
+      if (auto cut = current_->truncate(before); !cut.ok()) return cut;
+    }
+    return s;
+  }
   unwritten_ -= chunk.bytes.size();
   {
     std::lock_guard lock(mutex_);
@@ -229,6 +260,7 @@ Result<std::shared_ptr<SegmentFile>> LogCore::create_segment(const SegmentName& 
 void LogCore::rotate() {
   struct Outcome {
     Status status;
+    bool synced = false;  // what went before is safe: the new segment may be tried again
     Position position;
     std::shared_ptr<SegmentFile> file;
   };
@@ -243,6 +275,7 @@ void LogCore::rotate() {
         if (self->files_closed_ || self->epoch_ != epoch) return;
         outcome->status = old->sync();
         if (!outcome->status.ok()) return;
+        outcome->synced = true;
         auto file = self->create_segment(name);
         outcome->status = file ? self->files_.sync_directory(self->dir_) : file.error();
         if (file) outcome->file = std::move(*file);
@@ -251,7 +284,10 @@ void LogCore::rotate() {
         std::lock_guard gate(self->gate_);
         if (self->closed_ || self->epoch_ != epoch) return;
         self->rotating_ = false;
-        if (!outcome->status.ok()) return self->fail(std::move(outcome->status));
+        if (!outcome->status.ok()) {
+          return outcome->synced ? self->fail_or_wait(std::move(outcome->status))
+                                 : self->fail(std::move(outcome->status));
+        }
         self->current_ = std::move(outcome->file);
         self->current_name_ = name;
         self->advance_durable(outcome->position);
@@ -328,7 +364,8 @@ void LogCore::fail(Status status) {
   if (!error_.ok()) return;
   MARKAB_ERROR("{}: the log ends at decree {}: {}", dir_, durable_.decree, status);
   error_ = std::move(status);
-  stop_interval();
+  stop_timer(interval_);
+  stop_timer(space_);
   chunks_.clear();
   unwritten_ = 0;
   tell_failure();
@@ -365,12 +402,11 @@ void LogCore::start_interval() {
   });
 }
 
-void LogCore::stop_interval() {
-  if (!interval_) return;
-  if (shard_.in_thread()) return interval_.cancel();
+void LogCore::stop_timer(io::TimerHandle& timer) {
+  if (!timer) return;
+  if (shard_.in_thread()) return timer.cancel();
   // A timer is let go of on its shard's thread.
-  shard_.post(
-      [timer = std::make_shared<io::TimerHandle>(std::move(interval_))] { timer->cancel(); });
+  shard_.post([held = std::make_shared<io::TimerHandle>(std::move(timer))] { held->cancel(); });
 }
 
 // --- trimming and beginning anew ---
@@ -438,6 +474,7 @@ Status LogCore::reset(Decree decree) {
   damaged_ = false;
   error_ = {};
   failure_told_ = false;
+  out_of_space_ = false;
   return {};
 }
 

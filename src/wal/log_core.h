@@ -26,6 +26,7 @@ class SegmentFile {
   explicit SegmentFile(std::unique_ptr<io::AppendFile> file) : file_(std::move(file)) {}
   Status append(std::string_view data) { return file_->append(data); }
   uint64_t size() const { return file_->size(); }
+  Status truncate(uint64_t size) { return file_->truncate(size); }
   Status sync() {
     std::lock_guard lock(syncing_);
     return file_->sync();
@@ -56,6 +57,7 @@ class LogCore final : public Syncable, public std::enable_shared_from_this<LogCo
   uint64_t bytes() const;
   uint64_t appended() const { return appended_.sequence; }
   uint64_t durable() const { return durable_.sequence; }
+  bool out_of_space() const { return out_of_space_.load(std::memory_order_relaxed); }
   Result<std::vector<std::pair<Record, std::string>>> read(Decree from, size_t max_bytes);
 
   // Syncable.
@@ -92,12 +94,15 @@ class LogCore final : public Syncable, public std::enable_shared_from_this<LogCo
   void synced(const Position& position, const Status& status);
   void advance_durable(const Position& position);
   void fail(Status status);
+  // After an error that ends the log unless the disk was full: then what waits is written when there
+  // is space.
+  void fail_or_wait(Status status);
   void tell_failure();
   void tell(const Status& status, Decree decree);
   Result<std::shared_ptr<SegmentFile>> begin_anew(const SegmentHeader& header);
   Status sync_all();
   void start_interval();
-  void stop_interval();
+  void stop_timer(io::TimerHandle& timer);
   // Runs `step` on the shard unless the log is closed by then.
   template <typename F>
   void post(F step);
@@ -129,9 +134,11 @@ class LogCore final : public Syncable, public std::enable_shared_from_this<LogCo
   uint32_t salt_ = 0;
   uint64_t next_index_ = 1;
   io::TimerHandle interval_;
+  io::TimerHandle space_;  // the next try on a full disk
 
   std::atomic<uint64_t> epoch_{0};  // counts resets
   std::atomic<bool> directory_dirty_{false};
+  std::atomic<bool> out_of_space_{false};
 
   std::mutex files_mutex_;  // held while the pool makes or removes files; close() waits for that
   bool files_closed_ = false;

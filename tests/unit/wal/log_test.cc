@@ -281,14 +281,14 @@ TEST_P(LogModes, AWriteErrorEndsTheLogOnce) {
   w.boot();
   w.fill(1, 5);
   w.settle();
-  w.files.fail_next_append("log.", Status(Errc::kDiskInsufficient, "No space left on device"));
+  w.files.fail_next_append("log.", Status(Errc::kDiskIoError, "Input/output error"));
   w.fill(1, 9);
   w.settle();
   ASSERT_THAT(w.told, SizeIs(2));
-  EXPECT_EQ(w.told[1].first.code(), Errc::kDiskInsufficient);
+  EXPECT_EQ(w.told[1].first.code(), Errc::kDiskIoError);
   EXPECT_EQ(w.told[1].second, 5);
-  EXPECT_EQ(w.append(mutation(1, 10, "x")).code(), Errc::kDiskInsufficient);
-  EXPECT_EQ(w.log->reset(100).code(), Errc::kDiskInsufficient);
+  EXPECT_EQ(w.append(mutation(1, 10, "x")).code(), Errc::kDiskIoError);
+  EXPECT_EQ(w.log->reset(100).code(), Errc::kDiskIoError);
   w.settle();
   EXPECT_THAT(w.told, SizeIs(2));
   w.close();
@@ -328,15 +328,37 @@ TEST(Log, AFullDiskAtARotation) {
   w.boot();
   w.files.set_capacity(6000);
   w.fill(1, 100, 100);
-  w.settle();
+  w.world.run_for(std::chrono::seconds(1));
   ASSERT_FALSE(w.told.empty());
-  EXPECT_EQ(w.told.back().first.code(), Errc::kDiskInsufficient);
+  EXPECT_TRUE(w.told.back().first.ok());
+  EXPECT_TRUE(w.log->out_of_space());
   Decree safe = w.told.back().second;
+  EXPECT_LT(safe, 100);
   w.power_cut();
   w.files.set_capacity(1 << 30);
   w.boot();
   EXPECT_TRUE(w.summary.damage.ok()) << w.summary.damage.to_string();
   EXPECT_GE(w.summary.last_decree, safe);
+}
+
+TEST_P(LogModes, AFullDiskIsWaitedFor) {
+  LogWorld w(1, mode(GetParam(), 4096));
+  w.boot();
+  w.files.set_capacity(6000);
+  w.fill(1, 100, 100);
+  w.world.run_for(std::chrono::seconds(1));
+  EXPECT_TRUE(w.log->out_of_space());
+  ASSERT_FALSE(w.told.empty());
+  EXPECT_LT(w.told.back().second, 100);
+  w.files.set_capacity(1 << 30);
+  w.world.run_for(std::chrono::seconds(1));
+  EXPECT_FALSE(w.log->out_of_space());
+  EXPECT_TRUE(w.told.back().first.ok());
+  EXPECT_EQ(w.told.back().second, 100);
+  w.close();
+  w.boot();
+  EXPECT_TRUE(w.summary.damage.ok()) << w.summary.damage.to_string();
+  EXPECT_EQ(w.summary.last_decree, 100);
 }
 
 TEST(Log, AnErrorBeforeTheCallbackIsSetIsToldToIt) {
