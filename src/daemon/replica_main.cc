@@ -91,8 +91,8 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
   out.tuning.max_held_log_bytes = static_cast<uint64_t>(get("log_held_max_size_mb")) << 20;
   out.ignore_broken_disk = config.get_bool("replication", "ignore_broken_disk");
   out.sweep_interval = std::chrono::seconds(get("disk_stat_interval_seconds"));
-  out.tuning.cache = std::make_shared<replica::CacheBudget>(
-      static_cast<size_t>(get("mutation_cache_mb")) << 20);
+  out.tuning.cache =
+      std::make_shared<replica::CacheBudget>(static_cast<size_t>(get("mutation_cache_mb")) << 20);
   out.tuning.core.max_uncommitted = static_cast<size_t>(get("write_window"));
   out.tuning.core.prepare_timeout = ms("prepare_timeout_ms_for_secondaries");
   out.tuning.core.commit_point_after = ms("commit_point_after_ms");
@@ -167,8 +167,8 @@ int run(int argc, char** argv) {
   }
   engine::SharedResourceOptions resources;
   resources.memory_bytes = static_cast<uint64_t>((*config)->get_int("engine", "memory_mb")) << 20;
-  resources.write_rate_bytes =
-      static_cast<uint64_t>((*config)->get_int("engine", "write_rate_mb")) << 20;
+  resources.write_rate_bytes = static_cast<uint64_t>((*config)->get_int("engine", "write_rate_mb"))
+                               << 20;
   resources.background_threads =
       static_cast<int>((*config)->get_int("engine", "background_threads"));
   auto shared = engine::make_shared_resources(resources);

@@ -60,8 +60,8 @@ Status check_manifest(io::FileSystem& files, const std::string& store_dir) {
   }
   const std::string path = store_dir + "/" + std::string(name.substr(0, name.size() - 1));
   if (!files.exists(path)) {
-    return Status(Errc::kRdbCorruption, fmt::format("{} is missing, {} names it", path,
-                                                    current_path));
+    return Status(Errc::kRdbCorruption,
+                  fmt::format("{} is missing, {} names it", path, current_path));
   }
   auto manifest = files.read_all(path, kLongestManifest);
   if (!manifest) return manifest.error();

@@ -108,12 +108,10 @@ class RocksStore::Listener final : public rocksdb::EventListener {
  public:
   explicit Listener(RocksStore& store) : store_(store) {}
   const char* Name() const override { return "markab.Listener"; }
-  void OnBackgroundError(rocksdb::BackgroundErrorReason reason,
-                         rocksdb::Status* status) override {
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* status) override {
     const bool known = store_.out_of_space();
-    Status s = store_.failed(reason == rocksdb::BackgroundErrorReason::kFlush ? "flushing"
-                                                                              : "working on",
-                             *status);
+    Status s = store_.failed(
+        reason == rocksdb::BackgroundErrorReason::kFlush ? "flushing" : "working on", *status);
     if (!known || !store_.out_of_space()) MARKAB_ERROR("engine {}: {}", store_.options_.gpid, s);
   }
   void OnFlushBegin(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
@@ -257,8 +255,8 @@ Status RocksStore::open_db(SharedResources& shared) {
   creation.reset();
   if (!opened.ok()) {
     Status s = failed("opening", opened);
-    // Files that the MANIFEST names and that are not there, or a MANIFEST that lost its end and with
-    // it a family.
+    // Files that the MANIFEST names and that are not there, or a MANIFEST that lost its end and
+    // with it a family.
     bool lost = !fresh && (s.code() == Errc::kPathNotFound || opened.IsNotFound() ||
                            opened.IsInvalidArgument());
     return lost ? Status(Errc::kRdbCorruption, s.message()) : s;
@@ -405,9 +403,9 @@ Status RocksStore::write(Decree decree, std::string_view effects) {
                               options_.gpid, effects.size()));
   }
   if (out_of_space()) {
-    return Status(Errc::kDiskInsufficient,
-                  fmt::format("the disk of {} is full; writes go on when there is space",
-                              options_.dir));
+    return Status(
+        Errc::kDiskInsufficient,
+        fmt::format("the disk of {} is full; writes go on when there is space", options_.dir));
   }
   if (budget_.full()) {
     return Status(Errc::kBusy, "the memtables of this daemon are full; writes wait for a flush");

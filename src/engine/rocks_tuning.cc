@@ -24,8 +24,7 @@ Status RocksStore::reconfigure(const StoreSettings& settings) {
   std::string scenario(usage_scenario_name(settings.usage_scenario));
   std::string names;
   for (const auto& [name, value] : changed) names += fmt::format(" {}={}", name, value);
-  MARKAB_INFO("engine {}: usage scenario {}:{}", options_.gpid,
-              scenario, names);
+  MARKAB_INFO("engine {}: usage scenario {}:{}", options_.gpid, scenario, names);
   return write_fact(kMetaUsageScenario, scenario);
 }
 

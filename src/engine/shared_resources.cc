@@ -53,8 +53,7 @@ SharedResources::SharedResources(const SharedResourceOptions& options)
   cache.high_pri_pool_ratio = kHighPriorityRatio;
   block_cache_ = rocksdb::NewLRUCache(cache);
   // Not charged to the cache: a burst of writes must not evict what reads need.
-  write_budget_ =
-      std::make_unique<WriteBudget>(write_buffers);
+  write_budget_ = std::make_unique<WriteBudget>(write_buffers);
   if (options.write_rate_bytes > 0) {
     rate_limiter_.reset(
         rocksdb::NewGenericRateLimiter(static_cast<int64_t>(options.write_rate_bytes)));

@@ -20,9 +20,8 @@
 
 #include "base/ids.h"
 #include "base/status.h"
-#include "engine/table_settings.h"
-
 #include "engine/store_statistics.h"
+#include "engine/table_settings.h"
 
 namespace markab::engine {
 

@@ -160,8 +160,8 @@ void ReplicaMetrics::add_store_metrics() {
     store_gauges_.push_back(
         {&entity->gauge({metric.name, metric.unit, metric.description}), metric.value});
   }
-  compaction_input_bytes_ = &entity->counter(
-      {"rdb_compaction_input_bytes", "Bytes", "Bytes that compactions have read"});
+  compaction_input_bytes_ =
+      &entity->counter({"rdb_compaction_input_bytes", "Bytes", "Bytes that compactions have read"});
   compaction_output_bytes_ = &entity->counter(
       {"rdb_compaction_output_bytes", "Bytes", "Bytes that compactions have written"});
 }

@@ -218,8 +218,8 @@ void finish(ReplicaHost& host, Replica& replica, rpc::Request& request, Errc err
   }
 }
 
-// A read that met damage is not answered with an error of the row: the replica leaves its group, and
-// the client is sent to look for who serves it then.
+// A read that met damage is not answered with an error of the row: the replica leaves its group,
+// and the client is sent to look for who serves it then.
 void look_for_damage(const std::shared_ptr<Replica>& replica, const engine::Engine& engine,
                      const engine::ReadArena& arena, Errc& error) {
   if (arena.failure.ok() || engine.store().damage().ok()) return;

@@ -141,9 +141,10 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
     next = decree;
   }
   if (replica.log_->trimmed() > next) {
-    MARKAB_ERROR("{}: the log begins after decree {}, the store ends at {}; this replica will learn "
-                 "anew",
-                 options.gpid, replica.log_->trimmed(), next);
+    MARKAB_ERROR(
+        "{}: the log begins after decree {}, the store ends at {}; this replica will learn "
+        "anew",
+        options.gpid, replica.log_->trimmed(), next);
     recovery.trusted = false;
   }
   if (replica.log_->last_decree() != next) {
@@ -563,8 +564,7 @@ void Replica::maintain() {
   read_hotkeys_.analyse(now());
   write_hotkeys_.analyse(now());
   shelf_->expire(now());
-  core_->bound_cache(
-      cache_share_.renew(core_->cached_bytes(), host_.tuning().core.cache_bytes));
+  core_->bound_cache(cache_share_.renew(core_->cached_bytes(), host_.tuning().core.cache_bytes));
   metrics_.private_log_size_mb.set(static_cast<int64_t>(log_->bytes() >> 20));
   // What a flush could not trim, since somebody holds it, is no reason to flush again.
   if (log_->bytes() >= log_bytes_at_flush_ + host_.flush_after_log_bytes()) {

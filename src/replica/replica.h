@@ -292,7 +292,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   bool maintaining_ = false;
   bool showing_ = false;
   bool regaining_ = false;  // space, on the pool
-  Instant shown_at_;  // what the store says about itself
+  Instant shown_at_;        // what the store says about itself
   bool broken_ = false;
   bool closed_ = false;
 };

@@ -94,8 +94,8 @@ class LogCore final : public Syncable, public std::enable_shared_from_this<LogCo
   void synced(const Position& position, const Status& status);
   void advance_durable(const Position& position);
   void fail(Status status);
-  // After an error that ends the log unless the disk was full: then what waits is written when there
-  // is space.
+  // After an error that ends the log unless the disk was full: then what waits is written when
+  // there is space.
   void fail_or_wait(Status status);
   void tell_failure();
   void tell(const Status& status, Decree decree);

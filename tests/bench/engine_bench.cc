@@ -1,9 +1,10 @@
-// The engine beside plain RocksDB: what our layer costs (issue 4, "How good"). Both do the same work in one process, on
-// stores with the same options, in turn and slice by slice, so that whatever else the machine does meets both alike.
+// The engine beside plain RocksDB: what our layer costs (issue 4, "How good"). Both do the same
+// work in one process, on stores with the same options, in turn and slice by slice, so that
+// whatever else the machine does meets both alike.
 //
-// Read the counters: `plain_ns` and `engine_ns` are processor time of this thread for one operation (the median slice),
-// `ratio` is their quotient, `*_allocs` are allocations for one operation, RocksDB's own among them. The absolute
-// figures are the machine's.
+// Read the counters: `plain_ns` and `engine_ns` are processor time of this thread for one operation
+// (the median slice), `ratio` is their quotient, `*_allocs` are allocations for one operation,
+// RocksDB's own among them. The absolute figures are the machine's.
 
 #include <benchmark/benchmark.h>
 #include <rocksdb/db.h>
@@ -74,7 +75,9 @@ class Cost {
     std::nth_element(slices_.begin(), middle, slices_.end());
     return *middle;
   }
-  double allocs() const { return static_cast<double>(allocated_) / static_cast<double>(operations_); }
+  double allocs() const {
+    return static_cast<double>(allocated_) / static_cast<double>(operations_);
+  }
 
  private:
   std::vector<double> slices_;
@@ -276,7 +279,8 @@ BENCHMARK_CAPTURE(put, beside_puts_and_decree, true)
     ->UseManualTime()
     ->Iterations(200);
 
-// --- 100 rows of one hash key: by range, and by name. The plain side copies what it finds, as any answer must.
+// --- 100 rows of one hash key: by range, and by name. The plain side copies what it finds, as any
+// answer must.
 
 void multi_get(benchmark::State& state) {
   World world;

@@ -88,7 +88,8 @@ class DamageTest : public testing::Test {
 
   std::vector<std::string> files() const {
     std::vector<std::string> names;
-    for (const auto& file : fs::directory_iterator(pristine_)) names.push_back(file.path().filename());
+    for (const auto& file : fs::directory_iterator(pristine_))
+      names.push_back(file.path().filename());
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -153,14 +154,16 @@ class DamageTest : public testing::Test {
   // True when the damage was told; then also that it is told as such, with the store's directory.
   bool judge(const Outcome& outcome, const std::string& what) {
     if (!outcome.failure.ok()) {
-      EXPECT_EQ(outcome.failure.code(), Errc::kRdbCorruption) << what << ": " << outcome.failure.to_string();
-      EXPECT_NE(outcome.failure.message().find("/copy"), std::string::npos) << outcome.failure.to_string();
+      EXPECT_EQ(outcome.failure.code(), Errc::kRdbCorruption)
+          << what << ": " << outcome.failure.to_string();
+      EXPECT_NE(outcome.failure.message().find("/copy"), std::string::npos)
+          << outcome.failure.to_string();
       return true;
     }
     auto claimed = history_.find(outcome.decree);
     if (claimed == history_.end()) {
-      ADD_FAILURE() << what << " gave decree " << outcome.decree << " with "
-                    << outcome.rows.size() << " rows";
+      ADD_FAILURE() << what << " gave decree " << outcome.decree << " with " << outcome.rows.size()
+                    << " rows";
     } else {
       EXPECT_EQ(outcome.rows, claimed->second) << what;
     }
@@ -190,7 +193,8 @@ TEST_F(DamageTest, AnyFlippedBitIsToldOrHarmless) {
       positions.insert(i);
       positions.insert(bytes.size() - 1 - i);
     }
-    while (!bytes.empty() && positions.size() < std::min(bytes.size(), kFlipsPerFile + kFlipsOfEnds))
+    while (!bytes.empty() &&
+           positions.size() < std::min(bytes.size(), kFlipsPerFile + kFlipsOfEnds))
       positions.insert(random.below(bytes.size()));
     bool is_options = name.starts_with("OPTIONS");
     for (size_t at : positions) {
@@ -219,11 +223,11 @@ TEST_F(DamageTest, AnyCutIsToldOrOlder) {
     const std::string bytes = read_file(pristine_ + "/" + name);
     std::set<size_t> lengths = {0};
     for (size_t i = 0; i < 60 && bytes.size() > 1; ++i) lengths.insert(random.below(bytes.size()));
-    for (size_t i = 1; i <= std::min<size_t>(bytes.size(), 12); ++i) lengths.insert(bytes.size() - i);
+    for (size_t i = 1; i <= std::min<size_t>(bytes.size(), 12); ++i)
+      lengths.insert(bytes.size() - i);
     for (size_t length : lengths) {
-      auto outcome = with([&](const fs::path& dir) {
-        write_file(dir / name, bytes.substr(0, length));
-      });
+      auto outcome =
+          with([&](const fs::path& dir) { write_file(dir / name, bytes.substr(0, length)); });
       judge(outcome, fmt::format("{} cut to {} of {}", name, length, bytes.size()));
     }
   }

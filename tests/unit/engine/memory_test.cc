@@ -93,8 +93,9 @@ TEST(SharedMemory, HeldWith200StoresUnderLoad) {
       rocksdb::PinnableSlice got;
       Status error;
       auto& other = *stores[random.below(kStores)];
-      EXPECT_NE(other.get(make_key("user" + std::to_string(random.below(5000)), "s"), {}, got, error),
-                Lookup::kError)
+      EXPECT_NE(
+          other.get(make_key("user" + std::to_string(random.below(5000)), "s"), {}, got, error),
+          Lookup::kError)
           << error.to_string();
     }
     if (i % 500 == 0) {
@@ -105,7 +106,8 @@ TEST(SharedMemory, HeldWith200StoresUnderLoad) {
   }
   std::printf(
       "%d stores, %d writes of %zu bytes, bound %lu MiB: write buffers up to %lu MiB of %lu, block "
-      "cache up to %lu MiB of %lu, resident %ld MiB empty, %ld idle, up to %ld under load; %ld waits\n",
+      "cache up to %lu MiB of %lu, resident %ld MiB empty, %ld idle, up to %ld under load; %ld "
+      "waits\n",
       kStores, kWrites, kValueBytes, kMemory / kMiB, most_buffers / kMiB,
       shared.write_budget().bytes() / kMiB, most_cache / kMiB,
       shared.block_cache()->GetCapacity() / kMiB, empty >> 20, idle >> 20, most_resident >> 20,
