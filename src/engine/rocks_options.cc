@@ -36,8 +36,13 @@ class LogForwarder final : public rocksdb::Logger {
   using rocksdb::Logger::Logv;
   void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list ap) override {
     if (level < GetInfoLogLevel() || level == rocksdb::HEADER_LEVEL) return;
-    // A warning at every checkpoint, which means nothing.
-    if (std::strstr(format, "File Deletions") != nullptr) return;
+    // A warning at every checkpoint, which means nothing, and one every few seconds on a full disk,
+    // which the store has told.
+    if (std::strstr(format, "File Deletions") != nullptr ||
+        std::strstr(format, "required disk buffer") != nullptr ||
+        std::strstr(format, "Cannot clear hard error") != nullptr) {
+      return;
+    }
     char line[512];
     vsnprintf(line, sizeof line, format, ap);
     if (level == rocksdb::WARN_LEVEL) {

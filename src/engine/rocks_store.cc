@@ -110,8 +110,9 @@ class RocksStore::Listener final : public rocksdb::EventListener {
   const char* Name() const override { return "markab.Listener"; }
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* status) override {
     const bool known = store_.out_of_space();
-    Status s = store_.failed(
-        reason == rocksdb::BackgroundErrorReason::kFlush ? "flushing" : "working on", *status);
+    const bool flushes = reason == rocksdb::BackgroundErrorReason::kFlush ||
+                         reason == rocksdb::BackgroundErrorReason::kFlushNoWAL;
+    Status s = store_.failed(flushes ? "flushing" : "working on", *status);
     if (!known || !store_.out_of_space()) MARKAB_ERROR("engine {}: {}", store_.options_.gpid, s);
   }
   void OnFlushBegin(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {

@@ -3,6 +3,7 @@ partition, which is set aside and made anew from its peers; a full disk costs wr
 import glob
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -158,21 +159,30 @@ def damaged_box(tmp_path_factory):
 
 @pytest.fixture
 def small_disks(tmp_path):
-    """Mounts a small disk for each daemon; the folder of the onebox."""
+    """A onebox whose replica daemons have a small disk each, and the disks' folders."""
+    box = Box(tmp_path, free_port_base(), *SMALL_LOG)
+    box.stop()
     mounted = []
-    for number in (1, 2, 3):
-        folder = tmp_path / "box" / ("replica%d" % number) / "disk1"
-        folder.mkdir(parents=True)
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % FULL_DISK_MIB, "markab-test", str(folder)],
+    for name in box.replica_names():
+        folder = os.path.join(box.dir, name, "disk1")
+        os.rename(folder, folder + ".large")
+        os.mkdir(folder)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % FULL_DISK_MIB, "markab-test", folder],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
-            for other in mounted:
-                subprocess.run(["umount", other])
+            unmount(mounted)
             pytest.skip("a small disk cannot be mounted here: " + done.stdout.strip())
-        mounted.append(str(folder))
-    yield tmp_path, mounted
-    for folder in mounted:
-        subprocess.run(["umount", "-l", folder])
+        mounted.append(folder)
+        shutil.copytree(folder + ".large", folder, dirs_exist_ok=True)
+    box.start()
+    yield box, mounted
+    box.stop()
+    unmount(mounted)
+
+
+def unmount(folders):
+    for folder in folders:
+        subprocess.run(["umount", "-l", folder], check=False)
 
 
 def fill_disk(folder):
@@ -188,50 +198,50 @@ def fill_disk(folder):
 
 
 def test_full_disk_refuses_writes_and_recovers(small_disks, record_property):
-    folder, disks = small_disks
-    box = Box(folder, free_port_base(), *SMALL_LOG)
-    try:
-        box.create("full", partitions=2)
-        table = wire_client.Table(box.metas, "full")
-        fill(table)
-        box.wait_healthy("full")
-        fillers = [fill_disk(d) for d in disks]
-        refusals, unknown = [], 0
-        end = time.monotonic() + NOTICED_SECONDS
-        attempt = 0
-        # Both partitions say so, each with the error that names the cause.
-        for partition in (0, 1):
-            while len(refusals) <= partition:
-                assert time.monotonic() < end, "writes to partition %d are not refused" % partition
-                try:
-                    table.put(wire_client.key_in_partition(partition, 2, "late%d_" % attempt), b"s", b"x" * 5000,
-                              seconds=0.5)
-                except wire_client.Refused as e:
-                    refusals.append(str(e))
-                except (wire_client.Unknown, wire_client.NoRoute):
-                    unknown += 1
-                attempt += 1
-        assert all("ERR_DISK_INSUFFICIENT" in r for r in refusals), refusals
-        check_all(table)  # reads go on
-        assert all(box.pid(n) is not None for n in box.names())
-        for filler in fillers:
-            os.remove(filler)
-        began = time.monotonic()
-
-        def writes_again():
+    box, disks = small_disks
+    box.create("full", partitions=2)
+    table = wire_client.Table(box.metas, "full")
+    fill(table)
+    box.wait_healthy("full")
+    fillers = [fill_disk(d) for d in disks]
+    refusals, unknown = [], 0
+    end = time.monotonic() + NOTICED_SECONDS
+    attempt = 0
+    # Both partitions say so, each with the error that names the cause.
+    for partition in (0, 1):
+        while len(refusals) <= partition:
+            assert time.monotonic() < end, "writes to partition %d are not refused" % partition
             try:
-                for partition in (0, 1):
-                    table.put(wire_client.key_in_partition(partition, 2, "again"), b"s", b"x", seconds=1)
-                return True
-            except (wire_client.Refused, wire_client.Unknown, wire_client.NoRoute):
-                return False
-        wait_until(RECOVERED_SECONDS, writes_again, 0.05)
-        record_property("writes again after space returned, s", round(time.monotonic() - began, 2))
-        record_property("writes without an answer when the disk became full", unknown)
-        box.wait_healthy("full", 60)
-        fill(table)
-        check_all(table)
-        assert not [d for n in box.replica_names() for d in glob.glob(reps(box, n) + "/*.err")]
-        table.close()
-    finally:
-        box.stop()
+                table.put(wire_client.key_in_partition(partition, 2, "late%d_" % attempt), b"s", b"x" * 5000,
+                          seconds=0.5)
+            except wire_client.Refused as e:
+                refusals.append(str(e))
+            except (wire_client.Unknown, wire_client.NoRoute):
+                unknown += 1
+            attempt += 1
+    assert all("ERR_DISK_INSUFFICIENT" in r for r in refusals), refusals
+    # The stores are asked to flush what they have, and cannot.
+    box.shell("remote_command -t replica-server replica.trigger-checkpoint")
+    wait_until(NOTICED_SECONDS, lambda: any(re.search(r"\.sst: No space left", box.log(n)) for n in box.replica_names()),
+               0.1)
+    check_all(table)  # reads go on
+    assert all(box.pid(n) is not None for n in box.names())
+    for filler in fillers:
+        os.remove(filler)
+    began = time.monotonic()
+
+    def writes_again():
+        try:
+            for partition in (0, 1):
+                table.put(wire_client.key_in_partition(partition, 2, "again"), b"s", b"x", seconds=1)
+            return True
+        except (wire_client.Refused, wire_client.Unknown, wire_client.NoRoute):
+            return False
+    wait_until(RECOVERED_SECONDS, writes_again, 0.05)
+    record_property("writes again after space returned, s", round(time.monotonic() - began, 2))
+    record_property("writes without an answer when the disk became full", unknown)
+    box.wait_healthy("full", 60)
+    fill(table)
+    check_all(table)
+    assert not [d for n in box.replica_names() for d in glob.glob(reps(box, n) + "/*.err")]
+    table.close()
