@@ -49,6 +49,26 @@ using Seconds = std::chrono::seconds;
 // Of one operation; 0 = the table's.
 using Timeout = Milliseconds;
 
+// How a client proves who it is to a cluster with authentication. Each connection negotiates anew; a
+// failure ends operations with kDenied and names its cause (KDC out of reach, ticket expired,
+// unknown principal, clocks apart, ...).
+struct KerberosOptions {
+  bool enabled = false;
+  // The service principal of all servers of the cluster: "pegasus", "cluster.example.org".
+  std::string service_name;
+  std::string service_fqdn;
+  // Who logs in, and the file with the key; the ticket is renewed as long as the client lives. Both
+  // empty: the tickets that the user has (kinit).
+  std::string principal;
+  std::string keytab;
+  // krb5.conf; not empty: becomes KRB5_CONFIG of the process, so create the client before other
+  // threads read the environment.
+  std::string krb5_config;
+  std::string sasl_plugin_path;    // empty: the library's own
+  bool require_peer_auth = false;  // refuse servers that ask for no authentication
+  Milliseconds negotiation_timeout{10000};
+};
+
 struct ClientOptions {
   std::vector<std::string> meta_servers;  // "host:port"; names are resolved once, by create()
   Timeout operation_timeout{5000};
@@ -56,6 +76,7 @@ struct ClientOptions {
   int threads = 1;                // 1 to 64: event loops; each keeps its own connections
   int connections_per_node = 1;   // 1 to 64, per thread
   size_t max_in_flight = 100000;  // operations per thread; more end with kBusy
+  KerberosOptions kerberos;
 };
 
 class Client {

@@ -35,6 +35,7 @@ struct Load::Worker {
     rpc::ChannelOptions channels;
     channels.self = {0x7F000001, 1};
     channels.connections_per_peer = connections;
+    if (load.dialler_ != nullptr) channels.negotiators = load.dialler_->negotiators();
     network = rpc::make_channels(load.runtime_, index, channels);
     client::CoreOptions core_options;
     core_options.metas = options.metas;
@@ -116,6 +117,9 @@ Load::Load(const LoadOptions& options)
 
 Result<std::unique_ptr<Load>> Load::open(const LoadOptions& options) {
   std::unique_ptr<Load> load(new Load(options));
+  auto dialler = client::make_dialler(options.kerberos, load->runtime_.shard(0));
+  if (!dialler) return dialler.error();
+  load->dialler_ = std::move(*dialler);
   for (int i = 0; i < options.threads; ++i) {
     int connections =
         options.connections / options.threads + (i < options.connections % options.threads ? 1 : 0);
@@ -145,6 +149,7 @@ Result<std::unique_ptr<Load>> Load::open(const LoadOptions& options) {
 }
 
 Load::~Load() {
+  if (dialler_ != nullptr) dialler_->stop();
   for (size_t i = 0; i < workers_.size(); ++i) {
     runtime_.run_and_wait(static_cast<int>(i), [&] {
       workers_[i]->core->stop();

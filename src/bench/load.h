@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/metrics.h"
+#include "client/config_file.h"
 #include "client/core.h"
 
 namespace markab::bench {
@@ -31,6 +32,7 @@ struct LoadOptions {
   int threads = 1;
   uint64_t seed = 1;
   Duration timeout = std::chrono::seconds(5);
+  KerberosOptions kerberos;
 };
 
 struct LoadResult {
@@ -64,6 +66,7 @@ class Load {
 
   const LoadOptions options_;
   io::RealRuntime runtime_;
+  std::unique_ptr<security::Dialler> dialler_;
   std::atomic<uint64_t> next_fill_{0};
   std::atomic<int64_t> fill_done_{0};
   std::vector<std::unique_ptr<Worker>> workers_;

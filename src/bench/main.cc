@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "bench/http_get.h"
 #include "bench/load.h"
+#include "client/config_file.h"
 #include "markab/admin.h"
 
 namespace markab::bench {
@@ -19,7 +20,8 @@ namespace json = boost::json;
 namespace {
 
 struct BenchOptions {
-  std::string metas = "127.0.0.1:34601";
+  std::string metas;
+  std::string config;
   std::string table = "temp";
   std::string workload = "get";
   uint64_t keys = 100000;
@@ -48,9 +50,7 @@ std::vector<std::string> split_list(const std::string& text) {
 // The processor time that each replica server has used since its start, in µs.
 class CpuMeter {
  public:
-  explicit CpuMeter(const std::vector<std::string>& metas) {
-    ClientOptions options;
-    options.meta_servers = metas;
+  explicit CpuMeter(const ClientOptions& options) {
     auto client = Client::create(options);
     if (!client) return;
     auto nodes = (*client)->admin().list_nodes();
@@ -188,7 +188,17 @@ void wait_seconds(double seconds) {
 
 int run(const BenchOptions& options) {
   LoadOptions load_options;
-  auto metas = split_list(options.metas);
+  ClientOptions client_options;
+  client_options.meta_servers = split_list(options.metas);
+  if (!options.config.empty()) {
+    if (Status status = client::apply_config_file(options.config, client_options); !status.ok()) {
+      std::cerr << "markab-bench: " << status.message() << '\n';
+      return 1;
+    }
+  }
+  if (client_options.meta_servers.empty()) client_options.meta_servers = {"127.0.0.1:34601"};
+  const auto& metas = client_options.meta_servers;
+  load_options.kerberos = client_options.kerberos;
   for (const auto& text : metas) {
     auto node = HostPort::parse(text);
     if (!node) {
@@ -196,10 +206,6 @@ int run(const BenchOptions& options) {
       return 1;
     }
     load_options.metas.push_back(*node);
-  }
-  if (metas.empty()) {
-    std::cerr << "markab-bench: --meta names no server\n";
-    return 1;
   }
   load_options.table = options.table;
   load_options.workload = workload_of(options.workload);
@@ -212,7 +218,7 @@ int run(const BenchOptions& options) {
   load_options.seed = options.seed;
   load_options.timeout = std::chrono::milliseconds(options.timeout_ms);
 
-  CpuMeter meter(metas);
+  CpuMeter meter(client_options);
   auto load = Load::open(load_options);
   if (!load) {
     std::cerr << "markab-bench: " << load.error().message() << '\n';
@@ -251,8 +257,13 @@ int main(int argc, char** argv) {
   CLI::App app(
       "A closed loop of requests against a table, with latencies and the daemons' processor time.",
       "markab-bench");
-  app.add_option("-m,--meta", options.metas, "meta servers: host:port[,host:port...]")
-      ->capture_default_str();
+  app.add_option("-m,--meta", options.metas,
+                 "meta servers: host:port[,host:port...]; else those of --config, else "
+                 "127.0.0.1:34601");
+  app.add_option("--config", options.config,
+                 "INI file with [security] (how to authenticate) and [meta_server] server_list")
+      ->envname("MARKAB_SHELL_CONFIG")
+      ->check(CLI::ExistingFile);
   app.add_option("--table", options.table, "which table; it must exist")->capture_default_str();
   app.add_option("--workload", options.workload,
                  "fill writes every key once; the others run for --seconds")

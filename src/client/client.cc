@@ -63,7 +63,9 @@ Outcome<std::shared_ptr<Client>> Client::create(const ClientOptions& options) {
     metas.push_back(*node);
   }
   auto impl = std::make_shared<Impl>();
-  impl->front = client::Front::create(options, std::move(metas));
+  auto front = client::Front::create(options, std::move(metas));
+  if (!front) return front.error();
+  impl->front = std::move(*front);
   return std::shared_ptr<Client>(new Client(std::move(impl)));
 }
 

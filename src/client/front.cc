@@ -3,6 +3,8 @@
 #include <atomic>
 #include <thread>
 
+#include "client/config_file.h"
+
 namespace markab::client {
 
 namespace {
@@ -30,18 +32,27 @@ thread_local const uint32_t my_turn = next_turn.fetch_add(1, std::memory_order_r
 
 }  // namespace
 
-std::shared_ptr<Front> Front::create(const ClientOptions& options, std::vector<HostPort> metas) {
+Outcome<std::shared_ptr<Front>> Front::create(const ClientOptions& options,
+                                              std::vector<HostPort> metas) {
   static Reaper reaper;
-  return {new Front(options, std::move(metas)), [](Front* front) {
-            std::unique_ptr<Front> owned(front);
-            if (owned->on_own_thread()) reaper.take(std::move(owned));
-          }};
+  std::shared_ptr<Front> made(new Front(options), [](Front* front) {
+    std::unique_ptr<Front> owned(front);
+    if (owned->on_own_thread()) reaper.take(std::move(owned));
+  });
+  if (Error error = made->begin(options, std::move(metas))) return error;
+  return made;
 }
 
-Front::Front(const ClientOptions& options, std::vector<HostPort> metas)
+Front::Front(const ClientOptions& options)
     : default_timeout_(options.operation_timeout),
-      runtime_({.shards = options.threads, .blocking_threads = 1}) {
+      runtime_({.shards = options.threads, .blocking_threads = 1}) {}
+
+Error Front::begin(const ClientOptions& options, std::vector<HostPort> metas) {
   rpc::ChannelOptions channels;
+  auto dialler = make_dialler(options.kerberos, runtime_.shard(0));
+  if (!dialler) return {ErrorCode::kInvalidArgument, dialler.error().message()};
+  dialler_ = std::move(*dialler);
+  if (dialler_ != nullptr) channels.negotiators = dialler_->negotiators();
   // A port below 1024 says: a pure client, nobody connects to it (spec 01 §6.2).
   channels.self = {0x7F000001, 1};
   channels.connect_timeout = options.connect_timeout;
@@ -59,9 +70,11 @@ Front::Front(const ClientOptions& options, std::vector<HostPort> metas)
       lane.core = std::make_unique<Core>(*lane.shard, *lane.network, core);
     });
   }
+  return {};
 }
 
 Front::~Front() {
+  if (dialler_ != nullptr) dialler_->stop();
   for (int i = 0; i < lane_count(); ++i) {
     Lane& lane = lanes_[static_cast<size_t>(i)];
     runtime_.run_and_wait(i, [&] {

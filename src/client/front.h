@@ -13,6 +13,7 @@
 #include "client/operations.h"
 #include "markab/client.h"
 #include "rpc/channel.h"
+#include "security/dialler.h"
 
 namespace markab::client {
 
@@ -24,7 +25,9 @@ class Front {
     std::unique_ptr<Core> core;
   };
 
-  static std::shared_ptr<Front> create(const ClientOptions& options, std::vector<HostPort> metas);
+  // Errors: those of security::Dialler, when Kerberos is asked for.
+  static Outcome<std::shared_ptr<Front>> create(const ClientOptions& options,
+                                                std::vector<HostPort> metas);
   ~Front();
 
   // The lane for operations of the calling thread: its own one if it belongs to this client,
@@ -41,10 +44,12 @@ class Front {
   int lane_count() const { return static_cast<int>(lanes_.size()); }
 
  private:
-  Front(const ClientOptions& options, std::vector<HostPort> metas);
+  explicit Front(const ClientOptions& options);
+  Error begin(const ClientOptions& options, std::vector<HostPort> metas);
 
   const Timeout default_timeout_;
   io::RealRuntime runtime_;
+  std::unique_ptr<security::Dialler> dialler_;  // null: without authentication
   std::vector<Lane> lanes_;
 };
 

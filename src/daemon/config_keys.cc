@@ -1,5 +1,7 @@
 #include "daemon/config_keys.h"
 
+#include "security/options.h"
+
 namespace markab::daemon {
 
 std::vector<ConfigKey> common_keys(uint16_t default_port) {
@@ -27,6 +29,7 @@ std::vector<ConfigKey> common_keys(uint16_t default_port) {
                       "CIDR list of peers whose answers never carry host_port fields"));
   add(ConfigKey::text("replication", "cluster_name", "markab",
                       "Name of the cluster, in metrics and data directories"));
+  for (auto& key : security::security_config_keys()) add(std::move(key));
   return keys;
 }
 
@@ -128,26 +131,10 @@ std::vector<ConfigKey> replica_keys() {
 
 Config::Ignored ignored_keys() {
   Config::Ignored out;
-  for (const char* section : {"apps*",
-                              "threadpool*",
-                              "task*",
-                              "tools*",
-                              "uri-resolver*",
-                              "uri*",
-                              "block_service*",
-                              "meta_server.apps*",
-                              "pegasus.collector*",
-                              "pegasus.clusters*",
-                              "components*",
-                              "nfs*",
-                              "metrics*",
-                              "http*",
-                              "ddl_client*",
-                              "shell*",
-                              "zookeeper*",
-                              "security*",
-                              "ranger*",
-                              "pegasus.server*"}) {
+  for (const char* section :
+       {"apps*", "threadpool*", "task*", "tools*", "uri-resolver*", "uri*", "block_service*",
+        "meta_server.apps*", "pegasus.collector*", "pegasus.clusters*", "components*", "nfs*",
+        "metrics*", "http*", "ddl_client*", "shell*", "zookeeper*", "ranger*", "pegasus.server*"}) {
     out.emplace_back(section, "");
   }
   for (const char* key :

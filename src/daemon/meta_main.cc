@@ -14,7 +14,7 @@
 #include "rpc/remote_command.h"
 #include "rpc/server.h"
 #include "rpc/version.h"
-#include "security/negotiation.h"
+#include "security/service.h"
 
 namespace markab::daemon {
 namespace {
@@ -36,6 +36,7 @@ int run(int argc, char** argv) {
   if (!self) refuse_to_start(kProgram, self.error());
   auto options = meta::read_meta_options(**config, *self);
   if (!options) refuse_to_start(kProgram, options.error());
+  auto security_options = security_or_refuse(**config, kProgram);
   if (arguments.check_only) {
     std::printf("%s: the configuration is good\n", kProgram);
     return 0;
@@ -55,8 +56,12 @@ int run(int argc, char** argv) {
   io::RealRuntime runtime(runtime_options);
   MetricRegistry registry;
   auto process = rpc::process_metrics(registry);
+  auto security =
+      security::Service::start(runtime, **config, std::move(security_options), registry);
+  if (!security) refuse_to_start(kProgram, security.error());
   rpc::ChannelOptions channel_options;
   channel_options.self = *self;
+  channel_options.negotiators = (*security)->negotiators();
   auto channels = rpc::make_channels(runtime, 0, channel_options);
   auto state = make_meta_state(runtime, **config, *options, *names, process);
 
@@ -66,13 +71,15 @@ int run(int argc, char** argv) {
   rpc::add_standard_paths(http, {cluster, "meta", self->host(), self->port}, **config, registry,
                           [&runtime] { return runtime.shard(0).wall_us(); });
   rpc::add_standard_commands(commands, "meta", **config, registry, runtime.shard(0));
-  security::answer_without_authentication(dispatcher);
+  (*security)->guard(dispatcher, security::Service::Daemon::kMeta);
+  options->access = &(*security)->access();
   auto server = meta::MetaServer::start(
       {runtime.shard(0), *channels, *state.store, *state.election, registry}, std::move(*options),
       dispatcher, http, commands);
   commands.serve(dispatcher);
-  auto listening =
-      rpc::Server::start(runtime, listen_options(**config, *self), dispatcher, http, registry);
+  auto listen = listen_options(**config, *self);
+  listen.guards = (*security)->guards();
+  auto listening = rpc::Server::start(runtime, listen, dispatcher, http, registry);
   if (!listening) refuse_to_start(kProgram, listening.error());
   notify_ready();
 
@@ -83,6 +90,7 @@ int run(int argc, char** argv) {
   wait_for(runtime, [&](Task done) { server->stop(std::move(done)); });
   (*listening)->stop(std::chrono::milliseconds(300));
   listening->reset();
+  (*security)->stop();
   runtime.stop();
   channels.reset();
   server.reset();

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "io/file.h"
 #include "rpc/version.h"
+#include "security/service.h"
 
 namespace markab::daemon {
 
@@ -100,6 +101,17 @@ Status prepare_directory(const std::string& path, const char* key) {
   if (s.ok()) return s;
   return {s.code(),
           fmt::format("{}; make it writable for this user or change {}", s.message(), key)};
+}
+
+security::SecurityOptions security_or_refuse(const Config& config, const char* program) {
+  auto options = security::read_security_options(config);
+  if (!options) refuse_to_start(program, options.error());
+  security::prepare_process(*options);  // Kerberos libraries look there when files are checked
+  auto problems = security::problems_of(*options);
+  if (problems.empty()) return std::move(*options);
+  for (const auto& problem : problems) std::fprintf(stderr, "%s: %s\n", program, problem.c_str());
+  log::flush();
+  std::_Exit(1);
 }
 
 void wait_for(io::RealRuntime& runtime, const Function<void(Task)>& begin) {

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "io/shard.h"
 #include "rpc/server.h"
+#include "security/options.h"
 
 namespace markab::daemon {
 
@@ -46,6 +47,10 @@ rpc::ServerOptions listen_options(const Config& config, HostPort self);
 Status start_log(const Config& config);
 // Makes the directory that `key` names; the sentence names the remedy.
 Status prepare_directory(const std::string& path, const char* key);
+
+// [security]; ends the process with status 1 when something is wrong with it, after a line for each
+// problem.
+security::SecurityOptions security_or_refuse(const Config& config, const char* program);
 
 // Runs `begin(done)` on shard 0 and waits until it called done. Not from a shard's thread.
 void wait_for(io::RealRuntime& runtime, const Function<void(Task)>& begin);

@@ -17,7 +17,7 @@
 #include "rpc/remote_command.h"
 #include "rpc/server.h"
 #include "rpc/version.h"
-#include "security/negotiation.h"
+#include "security/service.h"
 
 namespace markab::daemon {
 namespace {
@@ -110,6 +110,7 @@ int run(int argc, char** argv) {
                            .count();
   auto options = server_options(**config, start_time_ms);
   if (!options) refuse_to_start(kProgram, options.error());
+  auto security_options = security_or_refuse(**config, kProgram);
   if (arguments.check_only) {
     std::printf("%s: the configuration is good\n", kProgram);
     return 0;
@@ -157,8 +158,12 @@ int run(int argc, char** argv) {
   MetricRegistry registry;
   auto process = rpc::process_metrics(registry);
 
+  auto security =
+      security::Service::start(runtime, **config, std::move(security_options), registry);
+  if (!security) refuse_to_start(kProgram, security.error());
   rpc::ChannelOptions channel_options;
   channel_options.self = options->self;
+  channel_options.negotiators = (*security)->negotiators();
   std::vector<std::unique_ptr<rpc::Network>> channels;
   std::vector<rpc::Network*> networks;
   for (int i = 0; i < runtime.shard_count(); ++i) {
@@ -177,6 +182,7 @@ int run(int argc, char** argv) {
     return engine::Engine::open(*shared, std::move(o));
   };
 
+  options->access = &(*security)->access();
   auto self = options->self;
   auto linger = std::chrono::milliseconds((*config)->get_int("replication", "linger_ms"));
   auto identity = rpc::DaemonIdentity{options->cluster_name, "replica", self.host(), self.port};
@@ -187,15 +193,16 @@ int run(int argc, char** argv) {
   rpc::HttpRouter http;
   rpc::add_standard_paths(http, identity, **config, registry,
                           [&runtime] { return runtime.shard(0).wall_us(); });
-  security::answer_without_authentication(dispatcher);
+  (*security)->guard(dispatcher, security::Service::Daemon::kReplica);
   server->register_handlers(dispatcher, http);
   rpc::RemoteCommands commands;
   rpc::add_standard_commands(commands, "replica", **config, registry, runtime.shard(0));
   replica::AdminService admin(*server);
   admin.register_handlers(dispatcher, commands, http);
   commands.serve(dispatcher);
-  auto listening =
-      rpc::Server::start(runtime, listen_options(**config, self), dispatcher, http, registry);
+  auto listen = listen_options(**config, self);
+  listen.guards = (*security)->guards();
+  auto listening = rpc::Server::start(runtime, listen, dispatcher, http, registry);
   if (!listening) refuse_to_start(kProgram, listening.error());
   server->start();
   notify_ready();
@@ -222,6 +229,7 @@ int run(int argc, char** argv) {
   wait_for(runtime, [&](Task done) { server->stop(std::move(done)); });
   (*listening)->stop(std::chrono::milliseconds(300));
   listening->reset();
+  (*security)->stop();
   runtime.stop();
   channels.clear();
   server.reset();

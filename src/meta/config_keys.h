@@ -8,6 +8,7 @@
 
 #include "base/config.h"
 #include "meta/core/options.h"
+#include "security/access_guard.h"
 #include "zk/options.h"
 
 namespace markab::meta {
@@ -18,6 +19,7 @@ namespace markab::meta {
 std::vector<ConfigKey> meta_config_keys();
 
 struct MetaOptions {
+  security::AccessGuard* access = nullptr;  // who may do what; null: everybody everything
   HostPort self;
   std::vector<std::string> server_list;  // as the operator spells them
   std::string cluster_name;

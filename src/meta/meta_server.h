@@ -66,8 +66,17 @@ class MetaServer {
   // As serve(), but `taken(request)` is asked before and may answer the request in any standing.
   template <typename Argument, typename Response, typename Taken, typename F>
   void serve_unless(rpc::TaskCode code, Taken taken, F handle) {
+    dispatcher_->on_refusal(code, [](Errc error) {
+      Response refusal;
+      refusal.err = error;
+      return rpc::encode_result(refusal);
+    });
     on(code, [this, taken, handle](rpc::Request request) {
       if (taken(request) || !admitted<Response>(request)) return;
+      if (!permitted(request)) {  // 05 §7.1: after the question who leads
+        dispatcher_->refuse(std::move(request), Errc::kAclDeny);
+        return;
+      }
       Call<Argument, Response> call;
       if (Status s = rpc::decode_args(request.args, call.argument); !s.ok()) {
         request.reply_error(Errc::kInvalidData);
@@ -111,6 +120,10 @@ class MetaServer {
     response.err = Errc::kServiceNotActive;
     request.reply(rpc::encode_result(response));
     return false;
+  }
+  // Whether the user may do this at all (05 §7.2).
+  bool permitted(const rpc::Request& request) {
+    return options_.access == nullptr || options_.access->permits(request, seams_.shard.now());
   }
   template <typename Response>
   void name_leader(Response&) {}

@@ -129,6 +129,9 @@ void MetaServer::on_relayed(rpc::Request outer) {
   wire::relay_request message;
   if (Status s = rpc::decode_args(outer.args, message); !s.ok())
     return outer.reply_error(Errc::kInvalidData);
+  // 05 §7.5: a relay speaks for others, so only our own daemons may.
+  if (options_.access != nullptr && !options_.access->permits_relay(outer, seams_.shard.now()))
+    return outer.reply_error(Errc::kAclDeny);
   auto code = rpc::task_from_name(message.task.name);
   auto handler = handlers_.find(code);
   Errc refusal = leadership_ == nullptr ? Errc::kServiceNotActive

@@ -12,6 +12,7 @@ namespace markab::meta {
 using rpc::TaskCode;
 
 void MetaServer::on_beacon(rpc::Request request) {
+  if (!permitted(request)) return request.reply_error(Errc::kAclDeny);
   wire::beacon_msg beacon;
   if (Status s = rpc::decode_args(request.args, beacon); !s.ok())
     return request.reply_error(Errc::kInvalidData);
@@ -105,7 +106,8 @@ void MetaServer::register_replica_services() {
       });
 
   serve_unless<wire::report_death_request, wire::report_death_response>(
-      TaskCode::kReportDeath, [this](rpc::Request& request) { return took_leaders_death(request); },
+      TaskCode::kReportDeath,
+      [this](rpc::Request& request) { return permitted(request) && took_leaders_death(request); },
       [this](auto call) {
         const auto& a = call.argument;
         MARKAB_INFO("{} reports the death of {} (started {}): {}", call.request.peer(), a.node.node,

@@ -21,6 +21,16 @@ constexpr Duration kApplyRetry = std::chrono::milliseconds(2);
 
 }  // namespace
 
+namespace {
+
+std::shared_ptr<const security::UserSet> users_of(const TableInfo& table) {
+  auto found = table.envs.find(std::string(security::kAllowedUsersEnv));
+  return std::make_shared<const security::UserSet>(
+      found == table.envs.end() ? security::UserSet() : security::parse_users(found->second));
+}
+
+}  // namespace
+
 struct Replica::Recovery {
   Ballot ballot = 0;
   bool trusted = true;
@@ -33,6 +43,7 @@ Replica::Replica(ReplicaHost& host, OpenOptions options)
       shard_(host.runtime().shard(options_.shard)),
       metrics_(host.metrics(), options_.gpid),
       cache_share_(*host.tuning().cache),
+      allowed_users_(users_of(options_.table)),
       delayed_(shard_) {
   // Of abnormal reads, this many lines a second and no more.
   read_log_.configure(
@@ -216,6 +227,7 @@ void Replica::on_table_info(const TableInfo& table) {
   if (changed) {
     std::lock_guard lock(engine_mutex_);
     options_.table = table;
+    allowed_users_.store(users_of(table));
   }
   auto settings = table_settings(table, settings_);
   bool store_changed = !(settings.store == settings_.store);

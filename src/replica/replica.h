@@ -27,6 +27,7 @@
 #include "replica/messages.h"
 #include "replica/metrics.h"
 #include "rpc/message.h"
+#include "security/access.h"
 #include "wal/log.h"
 #include "wal/trim_holds.h"
 
@@ -94,6 +95,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   // Holds a request that a throttle makes wait; then `due` gets it, on the replica's shard. When
   // too many wait it is refused as busy.
   void delay(rpc::Request request, Duration wait, Callback<rpc::Request> due);
+  // Who may read and write here (05 §7.3); empty: everybody.
+  std::shared_ptr<const security::UserSet> allowed_users() const { return allowed_users_.load(); }
   // Takes a client write; it will be answered, now or after it is committed.
   void enqueue_write(rpc::Request request);
 
@@ -235,6 +238,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
       engine_mutex_;  // guards engine_ and options_.table against readers on other threads
   std::shared_ptr<engine::Engine> engine_;
   std::atomic<engine::Engine*> engine_now_{nullptr};
+  std::atomic<std::shared_ptr<const security::UserSet>> allowed_users_;
   std::shared_ptr<wal::Log> log_;  // shared with reads for learners on the pool
   std::unique_ptr<pacifica::ReplicaCore> core_;
   std::unique_ptr<engine::Resolver> resolver_;

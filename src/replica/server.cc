@@ -187,6 +187,12 @@ void ReplicaServer::route(rpc::Request request) {
     request.reply_error(Errc::kObjectNotFound);
     return;
   }
+  // The first check after "partition open here" (05 §7.3).
+  if (options_.access != nullptr && options_.access->enabled() &&
+      !options_.access->permits_data(request, *found->second->allowed_users(), control_.now())) {
+    request.reply_error(Errc::kAclDeny);
+    return;
+  }
   if (rpc::task_kind(request.header.code) == rpc::TaskKind::kWrite) {
     found->second->enqueue_write(std::move(request));
     return;

@@ -24,11 +24,13 @@
 #include "replica/replica.h"
 #include "rpc/dispatcher.h"
 #include "rpc/http.h"
+#include "security/access_guard.h"
 #include "wal/log.h"
 
 namespace markab::replica {
 
 struct ServerOptions {
+  security::AccessGuard* access = nullptr;  // who may do what; null: everybody everything
   HostPort self;
   std::string cluster_name;
   std::vector<DataDir> data_dirs;

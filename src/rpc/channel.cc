@@ -25,10 +25,14 @@ namespace {
 
 constexpr Duration kFirstBackoff = std::chrono::milliseconds(10);
 constexpr Duration kLongestBackoff = std::chrono::milliseconds(500);
+// A failed negotiation cost the peer more than a refused dial.
+constexpr Duration kBackoffAfterRefusal = std::chrono::milliseconds(50);
 // As in connection.cc.
 constexpr size_t kTrimBytes = 1 << 20;
 constexpr size_t kKeptOutputBytes = 256 << 10;
 constexpr int kReads = 4;
+// The number of the negotiation's messages: no call of the table has it.
+constexpr uint64_t kNegotiationId = UINT64_MAX;
 
 class Channels;
 
@@ -42,16 +46,23 @@ class Link final : public Poller::Watcher {
   void call(TaskCode code, const CallOptions& options, std::string_view args, Callback<Reply> done);
   void flush();
   void on_ready(uint32_t events) override;
-  // Ends every call with kNetworkFailure and closes.
-  void fail(std::string_view reason);
+  // Ends every call with this error and closes.
+  void fail(std::string_view reason, Errc code = Errc::kNetworkFailure);
   size_t waiting() const { return calls_.size(); }
 
  private:
-  enum class State : uint8_t { kDown, kDialling, kUp };
+  enum class State : uint8_t { kDown, kDialling, kNegotiating, kUp };
 
   void dial();
   void dial_ended();
   void came_up();
+  void negotiate();
+  void send_negotiation(std::string_view args);
+  void negotiated(const Status& outcome);
+  void dismiss_negotiator();
+  bool is_connected() const { return state_ == State::kUp || state_ == State::kNegotiating; }
+  void trim_output();
+  bool send_from(std::string& output, size_t& sent, bool& blocked);
   void read_some();
   bool read_into_partial();
   bool read_into_arena();
@@ -76,6 +87,11 @@ class Link final : public Poller::Watcher {
   PartialFrame partial_;
   size_t wanted_ = kRdsnHeaderBytes;
   CallTable calls_;
+  // What negotiates while the calls wait in output_, and its messages.
+  std::unique_ptr<Negotiator> negotiator_;
+  std::shared_ptr<bool> negotiating_;  // false once it is over: a step may still be under way
+  std::string greeting_;
+  size_t greeting_sent_ = 0;
   std::string output_;
   size_t sent_ = 0;             // of output_
   uint64_t stream_sent_ = 0;    // bytes of all output of this connection that the kernel took
@@ -86,6 +102,7 @@ class Link final : public Poller::Watcher {
   Duration backoff_{};
   Instant refused_until_;
   std::string refusal_;
+  Errc refusal_code_ = Errc::kNetworkFailure;
   uint64_t incarnation_ = 0;  // of the connection; callbacks may end it and start another
 };
 
@@ -199,7 +216,7 @@ void Link::call(TaskCode code, const CallOptions& options, std::string_view args
   Instant now = owner_.shard().now();
   if (state_ == State::kDown) {
     if (now < refused_until_) {
-      refuse(Errc::kNetworkFailure,
+      refuse(refusal_code_,
              fmt::format("{}; the next try is due in {} ms", refusal_,
                          (refused_until_ - now).count() / 1000000 + 1),
              std::move(done));
@@ -207,7 +224,7 @@ void Link::call(TaskCode code, const CallOptions& options, std::string_view args
     }
     dial();
     if (state_ == State::kDown) {
-      refuse(Errc::kNetworkFailure, refusal_, std::move(done));
+      refuse(refusal_code_, refusal_, std::move(done));
       return;
     }
   }
@@ -238,7 +255,7 @@ void Link::refuse(Errc code, std::string reason, Callback<Reply> done) {
       [reply = std::move(reply), done = std::move(done)]() mutable { done(std::move(reply)); });
 }
 
-void Link::fail(std::string_view reason) {
+void Link::fail(std::string_view reason, Errc code) {
   hang_up();
   uint64_t sent = stream_sent_;
   output_ = {};
@@ -251,10 +268,10 @@ void Link::fail(std::string_view reason) {
     if (owner_.options().metrics) owner_.options().metrics->failures.add();
     Reply reply;
     reply.never_sent = call.stream_begin >= sent;  // the kernel took no byte of it
-    reply.status = Status(Errc::kNetworkFailure,
-                          fmt::format("{}; {} {}", reason, task_name(call.code),
-                                      reply.never_sent ? "had not been sent"
-                                                       : "had been sent, its outcome is unknown"));
+    reply.status =
+        Status(code, fmt::format("{}; {} {}", reason, task_name(call.code),
+                                 reply.never_sent ? "had not been sent"
+                                                  : "had been sent, its outcome is unknown"));
     call.done(std::move(reply));
   }
 }
@@ -275,10 +292,14 @@ void Link::expire() {
     if (owner_.options().metrics) owner_.options().metrics->timeouts.add();
     Reply reply;
     // Not never_sent, whatever was flushed: what still waits in the output may yet go out.
-    const char* where = state_ == State::kUp ? "did not answer" : "could not be reached";
+    const char* where = state_ == State::kUp            ? "did not answer"
+                        : state_ == State::kNegotiating ? "did not get as far as"
+                                                        : "could not be reached";
     reply.status =
-        Status(Errc::kTimeout, fmt::format("{} {} to {} within {} ms", peer_, where,
-                                           task_name(call->code), call->timeout.count() / 1000000));
+        Status(Errc::kTimeout,
+               fmt::format("{} {} to {} within {} ms{}{}", peer_, where, task_name(call->code),
+                           call->timeout.count() / 1000000, negotiator_ == nullptr ? "" : "; ",
+                           negotiator_ == nullptr ? "" : negotiator_->describe()));
     call->done(std::move(reply));
   }
   if (calls_.size() != 0) arm_timer();
@@ -290,6 +311,7 @@ void Link::dial() {
   if (owner_.options().metrics) owner_.options().metrics->dials.add();
   ++incarnation_;
   proven_ = false;
+  refusal_code_ = Errc::kNetworkFailure;
   stream_sent_ = stream_queued_ = 0;
   fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) {
@@ -339,10 +361,76 @@ void Link::dial_ended() {
 }
 
 void Link::came_up() {
-  state_ = State::kUp;
   dial_timer_.cancel();
+  if (owner_.options().negotiators != nullptr) {
+    negotiate();
+    return;
+  }
+  state_ = State::kUp;
   set_interest(EPOLLIN);
   flush();
+}
+
+// The calls stay in output_ until it is over (spec 05 §2.4).
+void Link::negotiate() {
+  state_ = State::kNegotiating;
+  set_interest(EPOLLIN);
+  Negotiators& negotiators = *owner_.options().negotiators;
+  dial_timer_ = owner_.shard().after(negotiators.deadline(), [this] {
+    dial_timer_.cancel();
+    negotiated(Status(Errc::kUnauthenticated,
+                      fmt::format("timeout: the negotiation with {} did not end within {} ms; {}",
+                                  peer_, owner_.options().negotiators->deadline().count() / 1000000,
+                                  negotiator_->describe())));
+  });
+  NegotiatorCalls calls;
+  negotiating_ = std::make_shared<bool>(true);
+  calls.send = [this, current = negotiating_](std::string_view args) {
+    if (*current) send_negotiation(args);
+  };
+  calls.done = [this, current = negotiating_](Status outcome) {
+    if (*current) negotiated(outcome);
+  };
+  negotiator_ = negotiators.make(owner_.shard(), peer_, std::move(calls));
+  negotiator_->begin();
+}
+
+void Link::dismiss_negotiator() {
+  if (negotiator_ == nullptr) return;
+  *negotiating_ = false;
+  // It may be running still, further up the stack.
+  owner_.post([over = std::shared_ptr<Negotiator>(std::move(negotiator_))] {});
+}
+
+void Link::send_negotiation(std::string_view args) {
+  RdsnRequest request;
+  request.code = TaskCode::kNegotiation;
+  request.id = kNegotiationId;
+  request.timeout_ms =
+      static_cast<int32_t>(owner_.options().negotiators->deadline().count() / 1000000);
+  append_rdsn_request(greeting_, request, args, owner_.options().self);
+  if (!is_dirty_) {
+    is_dirty_ = true;
+    owner_.need_flush(this);
+  }
+}
+
+void Link::negotiated(const Status& outcome) {
+  dial_timer_.cancel();
+  if (outcome.ok()) {
+    state_ = State::kUp;
+    dismiss_negotiator();
+    if (!is_dirty_) {
+      is_dirty_ = true;
+      owner_.need_flush(this);
+    }
+    return;
+  }
+  refusal_ = outcome.message();
+  refusal_code_ = outcome.code();
+  backoff_ = std::max(backoff_, kBackoffAfterRefusal);
+  back_off();
+  fail(refusal_, refusal_code_);
 }
 
 void Link::back_off() {
@@ -363,6 +451,9 @@ void Link::hang_up() {
   }
   state_ = State::kDown;
   dial_timer_.cancel();
+  dismiss_negotiator();
+  greeting_ = {};
+  greeting_sent_ = 0;
   partial_.clear();
   wanted_ = kRdsnHeaderBytes;
 }
@@ -379,25 +470,45 @@ void Link::on_ready(uint32_t events) {
     return;
   }
   if (events & EPOLLOUT) flush();
-  if (state_ == State::kUp && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read_some();
+  if (is_connected() && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read_some();
 }
 
 void Link::flush() {
   is_dirty_ = false;
-  if (state_ != State::kUp) return;
+  if (!is_connected()) return;
   bool blocked = false;
-  while (sent_ < output_.size() && !blocked) {
-    ssize_t n = ::send(fd_, output_.data() + sent_, output_.size() - sent_, MSG_NOSIGNAL);
+  if (!greeting_.empty()) {
+    if (!send_from(greeting_, greeting_sent_, blocked)) return;
+    if (greeting_sent_ == greeting_.size()) {
+      greeting_.clear();
+      greeting_sent_ = 0;
+    }
+  }
+  if (state_ == State::kUp && !blocked) {
+    if (!send_from(output_, sent_, blocked)) return;
+    trim_output();
+  }
+  set_interest(blocked ? uint32_t{EPOLLIN | EPOLLOUT} : uint32_t{EPOLLIN});
+}
+
+// False: the connection broke, and all is over.
+bool Link::send_from(std::string& output, size_t& sent, bool& blocked) {
+  while (sent < output.size() && !blocked) {
+    ssize_t n = ::send(fd_, output.data() + sent, output.size() - sent, MSG_NOSIGNAL);
     if (n >= 0) {
-      sent_ += static_cast<size_t>(n);
-      stream_sent_ += static_cast<uint64_t>(n);
+      sent += static_cast<size_t>(n);
+      if (&output == &output_) stream_sent_ += static_cast<uint64_t>(n);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       blocked = true;
     } else if (errno != EINTR) {
       lost(errno);
-      return;
+      return false;
     }
   }
+  return true;
+}
+
+void Link::trim_output() {
   if (sent_ == output_.size()) {
     output_.clear();
     if (output_.capacity() > kKeptOutputBytes) output_ = {};
@@ -406,14 +517,13 @@ void Link::flush() {
     output_.erase(0, sent_);
     sent_ = 0;
   }
-  set_interest(blocked ? uint32_t{EPOLLIN | EPOLLOUT} : uint32_t{EPOLLIN});
 }
 
 // ---- Answers
 
 void Link::read_some() {
   uint64_t incarnation = incarnation_;
-  for (int i = 0; i < kReads && state_ == State::kUp && incarnation == incarnation_; ++i) {
+  for (int i = 0; i < kReads && is_connected() && incarnation == incarnation_; ++i) {
     bool more = partial_.is_large() ? read_into_partial() : read_into_arena();
     if (!more) return;
   }
@@ -430,8 +540,7 @@ bool Link::read_into_partial() {
   std::shared_ptr<ByteBlock> block = partial_.block();
   std::string_view in = partial_.bytes();
   size_t used = consume(in, block);
-  if (state_ == State::kUp && incarnation == incarnation_)
-    partial_.assign(in.substr(used), wanted_);
+  if (is_connected() && incarnation == incarnation_) partial_.assign(in.substr(used), wanted_);
   return filled;
 }
 
@@ -446,8 +555,7 @@ bool Link::read_into_arena() {
   if (n != 0) {
     std::string_view in(loan.data, total);
     size_t used = consume(in, loan.block);
-    if (state_ == State::kUp && incarnation == incarnation_)
-      partial_.assign(in.substr(used), wanted_);
+    if (is_connected() && incarnation == incarnation_) partial_.assign(in.substr(used), wanted_);
   }
   owner_.arena().give_back(std::move(loan), total);
   return n == room;
@@ -468,6 +576,12 @@ void Link::lost(int error) {
   std::string reason =
       error == 0 ? fmt::format("{} closed the connection", peer_)
                  : fmt::format("the connection to {} was lost: {}", peer_, std::strerror(error));
+  if (state_ == State::kNegotiating) {
+    // Not a verdict on who we are: the calls may be tried elsewhere.
+    negotiated(Status(Errc::kNetworkFailure, fmt::format("{} during the negotiation; {}", reason,
+                                                         negotiator_->describe())));
+    return;
+  }
   // A peer that accepts and hangs up is no better than one that refuses.
   if (!proven_) {
     refusal_ = reason;
@@ -495,6 +609,11 @@ size_t Link::consume(std::string_view in, const std::shared_ptr<ByteBlock>& bloc
       break;
     }
     at += parsed.bytes;
+    if (state_ == State::kNegotiating) {
+      if (frame.id == kNegotiationId) negotiator_->on_answer(frame.error, frame.result);
+      if (!is_connected() || incarnation != incarnation_) break;
+      continue;
+    }
     proven_ = true;
     backoff_ = {};
     auto call = calls_.take(frame.id);
@@ -509,7 +628,7 @@ size_t Link::consume(std::string_view in, const std::shared_ptr<ByteBlock>& bloc
     reply.result = frame.result;
     reply.block = block;
     call->done(std::move(reply));
-    if (state_ != State::kUp || incarnation != incarnation_) break;
+    if (!is_connected() || incarnation != incarnation_) break;
   }
   return at;
 }

@@ -10,6 +10,7 @@
 
 #include "base/metrics.h"
 #include "io/shard.h"
+#include "rpc/negotiator.h"
 #include "rpc/network.h"
 
 namespace markab::rpc {
@@ -32,7 +33,8 @@ struct ChannelOptions {
   size_t max_queued_bytes = 256u << 20;  // per peer; more end with kBusy
   size_t max_frame_bytes = 64u << 20;
   int connections_per_peer = 1;
-  std::shared_ptr<ChannelMetrics> metrics;  // may be absent
+  std::shared_ptr<ChannelMetrics> metrics;   // may be absent
+  std::shared_ptr<Negotiators> negotiators;  // absent: calls go out as soon as the peer is reached
 };
 
 // Made and destroyed on, or before and after the run of, shard `index` of `runtime`. Destroying it

@@ -33,6 +33,10 @@ bool Connection::open() {
   if (!home_->poller->add(fd_, interest_, this)) return false;
   opened_ = true;
   home_->stats.sessions.add(1);
+  if (SessionGuards* guards = home_->common->options.guards; guards != nullptr) {
+    guard_ = guards->watch(*this, home_->shard, peer_);
+    if (guard_ == nullptr) end();
+  }
   return true;
 }
 
@@ -43,6 +47,7 @@ void Connection::close() {
   ::close(fd_);
   stuck_timer_.cancel();
   linger_timer_.cancel();
+  if (guard_ != nullptr) guard_->closed();
   partial_.clear();
   output_ = {};
   sent_ = 0;
@@ -185,6 +190,10 @@ size_t Connection::consume_frames(std::string_view in, const std::shared_ptr<Byt
                         : parse_rdsn(rest, common.options.max_frame_bytes, frame);
     if (parsed.outcome == Parsed::Outcome::kNeedMore) {
       wanted_ = parsed.bytes;
+      if (guard_ != nullptr && !admitted_ && !guard_->may_gather(wanted_)) {
+        malformed("too long for a peer that is not authenticated", rest);
+        return in.size();
+      }
       return at;
     }
     if (parsed.outcome == Parsed::Outcome::kMalformed) {
@@ -197,9 +206,39 @@ size_t Connection::consume_frames(std::string_view in, const std::shared_ptr<Byt
     outstanding_.fetch_add(1);
     Request request(frame.header, frame.name, frame.args, block, shared_from_this());
     request.arrived = now_;
-    common.dispatcher->dispatch(std::move(request));
+    if (guard_ != nullptr && (!admitted_ || request.header.code == TaskCode::kNegotiation)) {
+      guard_->take(std::move(request));
+    } else {
+      common.dispatcher->dispatch(std::move(request));
+    }
   }
   return at;
+}
+
+// ---- Who the peer is
+
+const std::string& Connection::nobody() {
+  static const std::string kNobody;
+  return kNobody;
+}
+
+void Connection::admit(std::string user) {
+  MARKAB_ASSERT(named_ < 2, "a connection is named a third time", peer_);
+  names_[named_] = std::move(user);
+  user_.store(&names_[named_++], std::memory_order_release);
+  admitted_ = true;
+}
+
+void Connection::serve(Request request) { home_->common->dispatcher->dispatch(std::move(request)); }
+
+void Connection::refuse(Request request, Errc error) {
+  home_->common->dispatcher->refuse(std::move(request), error);
+}
+
+void Connection::end() {
+  linger(kLinger);
+  // Also when nothing is to be sent.
+  home_->shard.post([self = shared_from_this()] { self->settle(); });
 }
 
 void Connection::malformed(std::string_view reason, std::string_view in) {
@@ -259,6 +298,12 @@ void Connection::http_step(HttpSession::Next next) {
       connection = nullptr;
     }
   };
+  if (guard_ != nullptr) {
+    if (auto refusal = guard_->check(*request)) {
+      http_answer(std::move(*refusal));
+      return;
+    }
+  }
   home_->common->http->route(
       std::move(*request),
       [answer = std::make_shared<Answer>(shared_from_this())](HttpResponse response) {

@@ -20,6 +20,7 @@
 namespace markab::rpc {
 
 class Connection final : public ReplySink,
+                         public GuardedSession,
                          public Poller::Watcher,
                          public std::enable_shared_from_this<Connection> {
  public:
@@ -41,9 +42,13 @@ class Connection final : public ReplySink,
   void reply(const RequestHeader& header, std::string_view name, Errc error,
              std::string_view result) override;
   HostPort peer() const override { return peer_; }
-  const std::string& user() const override { return user_; }
+  const std::string& user() const override { return *user_.load(std::memory_order_acquire); }
   bool wants_host_port() const override { return wants_host_port_; }
   void dropped() override;
+  void admit(std::string user) override;
+  void serve(Request request) override;
+  void refuse(Request request, Errc error) override;
+  void end() override;
   void on_ready(uint32_t events) override;
 
  private:
@@ -53,6 +58,7 @@ class Connection final : public ReplySink,
   // After a malformed frame: for the answers to what came before it.
   static constexpr Duration kLinger = std::chrono::seconds(2);
 
+  static const std::string& nobody();
   void read_some();
   bool read_into_partial();
   bool read_into_arena();
@@ -80,7 +86,12 @@ class Connection final : public ReplySink,
   const std::shared_ptr<ServerShard> home_;
   const int fd_;
   const HostPort peer_;
-  std::string user_;
+  // Set at most twice, on this shard; requests on other threads may still look at the former one.
+  std::string names_[2];
+  int named_ = 0;
+  std::atomic<const std::string*> user_{&nobody()};
+  std::unique_ptr<SessionGuard> guard_;
+  bool admitted_ = false;  // the guard lets all pass but negotiation
   State state_ = State::kOpen;
   Family family_ = Family::kUnknown;
   bool opened_ = false;

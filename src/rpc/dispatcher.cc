@@ -10,6 +10,19 @@ void Dispatcher::on(TaskCode code, Handler handler) {
   slot = std::move(handler);
 }
 
+void Dispatcher::on_refusal(TaskCode code, Function<std::string(Errc)> encode) {
+  refusals_[static_cast<size_t>(code)] = std::move(encode);
+}
+
+void Dispatcher::refuse(Request request, Errc error) const {
+  const auto& encode = refusals_[static_cast<size_t>(request.header.code)];
+  if (encode) {
+    request.reply(encode(error));
+  } else {
+    request.reply_error(error);
+  }
+}
+
 void Dispatcher::dispatch(Request request) const {
   TaskCode code = request.header.code;
   if (partition_ && code != TaskCode::kUnknown && request.header.gpid.app_id > 0) {
@@ -30,6 +43,7 @@ void Dispatcher::dispatch(Request request) const {
     request.reply_error(Errc::kHandlerNotFound);
     return;
   }
+  if (gate_ && !gate_(request)) return;
   handler(std::move(request));
 }
 

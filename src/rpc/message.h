@@ -90,6 +90,10 @@ class Request {
     send(Errc::kForwardToOthers, leader_result);
   }
 
+  // Copies what the request views out of the receive buffer, so that holding it holds its own bytes
+  // only.
+  void own_bytes();
+  size_t size() const { return name.size() + args.size(); }
   bool answered() const { return sink_ == nullptr; }
   HostPort peer() const { return sink_->peer(); }
   const std::string& user() const { return sink_->user(); }
@@ -106,6 +110,18 @@ class Request {
   std::shared_ptr<InputBlock> block_;
   std::shared_ptr<ReplySink> sink_;
 };
+
+inline void Request::own_bytes() {
+  struct Copy final : InputBlock {
+    std::string bytes;
+  };
+  auto copy = std::make_shared<Copy>();
+  copy->bytes.reserve(size());
+  copy->bytes.append(name).append(args);
+  name = std::string_view(copy->bytes).substr(0, name.size());
+  args = std::string_view(copy->bytes).substr(name.size());
+  block_ = std::move(copy);
+}
 
 using Handler = Function<void(Request)>;
 

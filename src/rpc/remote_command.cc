@@ -123,7 +123,8 @@ void RemoteCommands::serve(Dispatcher& dispatcher) {
       request.reply_error(Errc::kInvalidData);
       return;
     }
-    MARKAB_INFO("remote command from {}: {} {}", request.peer(), command.cmd,
+    MARKAB_INFO("audit: {}@{}: remote command {} {}",
+                request.user().empty() ? "anonymous" : request.user(), request.peer(), command.cmd,
                 fmt::join(command.arguments, " "));
     auto held = std::make_shared<Request>(std::move(request));
     run(command.cmd, command.arguments,

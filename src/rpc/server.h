@@ -12,6 +12,7 @@
 #include "io/shard.h"
 #include "rpc/dispatcher.h"
 #include "rpc/http.h"
+#include "rpc/session_guard.h"
 
 namespace markab::rpc {
 
@@ -24,6 +25,8 @@ struct ServerOptions {
       std::chrono::seconds(30);               // replies that cannot be sent: close (spec 01 §12.3)
   std::vector<std::string> host_port_always;  // CIDR lists of spec 01 §7.3
   std::vector<std::string> host_port_never;
+  // Who asks peers for their names; null: nobody does. Outlives the server.
+  SessionGuards* guards = nullptr;
 };
 
 class Server {

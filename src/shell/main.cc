@@ -7,6 +7,8 @@
 #include <iostream>
 
 #include "base/log.h"
+#include "client/config_file.h"
+#include "shell/doctor.h"
 #include "shell/editor.h"
 #include "shell/session.h"
 
@@ -14,8 +16,11 @@ namespace markab::shell {
 
 namespace {
 
+constexpr const char* kDefaultMeta = "127.0.0.1:34601";
+
 struct ShellOptions {
-  std::string metas = "127.0.0.1:34601";
+  std::string metas;
+  std::string config;
   bool json = false;
   std::string commands;
   std::string file;
@@ -73,6 +78,13 @@ bool run_terminal(Session& session) {
 int run(const ShellOptions& options) {
   ClientOptions client;
   client.meta_servers = split_list(options.metas);
+  if (!options.config.empty()) {
+    if (Status status = client::apply_config_file(options.config, client); !status.ok()) {
+      std::cerr << "markab-shell: " << status.message() << '\n';
+      return 1;
+    }
+  }
+  if (client.meta_servers.empty()) client.meta_servers = {kDefaultMeta};
   client.operation_timeout = Timeout(options.timeout_ms);
   auto made = Client::create(client);
   if (!made) {
@@ -101,8 +113,21 @@ int main(int argc, char** argv) {
   markab::shell::ShellOptions options;
   CLI::App app("The shell of Markab: administration and data, interactive or with -c.",
                "markab-shell");
-  app.add_option("-m,--meta", options.metas, "meta servers: host:port[,host:port...]")
-      ->capture_default_str();
+  app.add_option("-m,--meta", options.metas,
+                 "meta servers: host:port[,host:port...]; else those of --config, else " +
+                     std::string(markab::shell::kDefaultMeta));
+  app.add_option("--config", options.config,
+                 "INI file with [security] (how to authenticate) and [meta_server] server_list")
+      ->envname("MARKAB_SHELL_CONFIG")
+      ->check(CLI::ExistingFile);
+  std::string doctor_config;
+  bool doctor_json = false;
+  auto* doctor = app.add_subcommand(
+      "doctor", "check a daemon's configuration and what it needs; a line and a remedy per check");
+  doctor->add_option("--config", doctor_config, "the daemon's INI file")
+      ->required()
+      ->check(CLI::ExistingFile);
+  doctor->add_flag("--json", doctor_json, "one line of JSON per check");
   app.add_flag("--json", options.json, "print one line of JSON per answer");
   app.add_option("-c,-e", options.commands,
                  "run these commands, separated by semicolons, and leave");
@@ -113,5 +138,6 @@ int main(int argc, char** argv) {
   app.add_option("--table", options.table, "table to work on, as with `use`");
   CLI11_PARSE(app, argc, argv);
   markab::log::set_level(markab::log::Level::kError);
+  if (doctor->parsed()) return markab::shell::run_doctor(doctor_config, doctor_json, std::cout);
   return markab::shell::run(options);
 }
