@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <mutex>
 
 #include "engine/deferred_sync.h"
 #include "io/file.h"
@@ -27,6 +28,27 @@ uint64_t bound_of(uint64_t wanted) {
 uint64_t write_buffers_of(uint64_t wanted, uint64_t memory) {
   return std::min(wanted != 0 ? wanted : memory / kWriteBufferPart, memory);
 }
+
+// Of a total, between two looks that are a second apart or more.
+class Rate {
+ public:
+  int64_t per_second(int64_t total, uint64_t now_us) {
+    std::lock_guard lock(mutex_);
+    if (now_us < looked_us_ + 1000000) return rate_;
+    auto elapsed = static_cast<double>(now_us - looked_us_) * 1e-6;
+    rate_ =
+        looked_us_ == 0 ? 0 : static_cast<int64_t>(static_cast<double>(total - total_) / elapsed);
+    total_ = total;
+    looked_us_ = now_us;
+    return rate_;
+  }
+
+ private:
+  std::mutex mutex_;
+  uint64_t looked_us_ = 0;
+  int64_t total_ = 0;
+  int64_t rate_ = 0;
+};
 
 }  // namespace
 
@@ -81,9 +103,12 @@ std::shared_ptr<MetricEntity> show_shared_resources(std::shared_ptr<SharedResour
   add("rdb_memory_limit_bytes", "Bytes", "The bound of block cache and write buffers together",
       [](const SharedResources& s) { return static_cast<int64_t>(s.memory_bytes()); });
   if (shared->rate_limiter() != nullptr) {
-    entity->counter({"rdb_write_rate_limiter_through_bytes", "Bytes",
-                     "Bytes that flushes and compactions have written"},
-                    [shared] { return shared->rate_limiter()->GetTotalBytesThrough(); });
+    entity->gauge({"rdb_write_rate_limiter_through_bytes_per_sec", "Bytes",
+                   "Bytes that flushes and compactions write per second, since the last look"},
+                  [shared, rate = std::make_shared<Rate>()] {
+                    return rate->per_second(shared->rate_limiter()->GetTotalBytesThrough(),
+                                            shared->env()->NowMicros());
+                  });
   }
   return entity;
 }
