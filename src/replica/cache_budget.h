@@ -1,7 +1,8 @@
 #pragma once
 // One bound for the committed mutations that all replicas of a daemon keep in memory for members
 // and learners that lag (pacifica::ReplicaCore). Each replica says once a second what it holds and
-// is told what it may hold until the next time; the shares never add up to more than the bound.
+// is told what it may hold until the next time. What was told counts when it is used: when many
+// grow within one second, the sum passes the bound for that second, by less than the bound itself.
 //
 // Any thread.
 
