@@ -109,6 +109,7 @@ class Session final : public Client {
     std::unique_ptr<Handle> handle;
     std::string principal;
     std::string why;
+    bool no_ticket = false;
   };
 
   void attempt();
@@ -212,9 +213,15 @@ void Session::attempt() {
        &shard = shard_] {
         Handle::Target to{target, {}};
         if (options->sasl == Sasl::kGssapi) {
-          if (hooks->before_login) hooks->before_login();
           to.sasl_host = sasl_host(target, hooks->names);
           opening->principal = principal_name(options->service, to.sasl_host);
+          std::string why = hooks->before_login ? hooks->before_login() : std::string();
+          if (!why.empty()) {
+            opening->why = fmt::format("no login to {} as a client of {}: {}", target.endpoint(),
+                                       opening->principal, why);
+            opening->no_ticket = true;
+            return;
+          }
         }
         opening->handle =
             Handle::open(shard, *options, std::move(to), session, events, opening->why);
@@ -229,7 +236,7 @@ void Session::opened(std::shared_ptr<Opening> opening) {
   handle_ = std::move(opening->handle);
   principal_ = std::move(opening->principal);
   if (closing_) return close(std::move(closing_));
-  if (handle_ == nullptr) return failed(opening->why, false);
+  if (handle_ == nullptr) return failed(opening->why, opening->no_ticket);
   attempt_began_ = shard_.now();
   refusals_before_ = handle_->refusals();
   look();

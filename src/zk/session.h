@@ -18,9 +18,9 @@ namespace markab::zk {
 struct SessionHooks {
   // Names and look-ups as they were before pin_service_names(); default: the system's.
   NameRules names = system_name_rules();
-  // Called on the blocking pool before a login with Kerberos, with the principals' host parts, so
-  // that tickets can be fetched or renewed; empty: whatever the library finds.
-  std::function<void()> before_login;
+  // Called on the blocking pool before a login with Kerberos: sees to a ticket, and says why there
+  // is none (empty: all is well). Unset: whatever the library finds.
+  std::function<std::string()> before_login;
 };
 
 // Metrics go into `entity`, when there is one.
