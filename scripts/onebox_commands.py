@@ -292,16 +292,20 @@ def print_hints(box):
     where = "" if box.root == os.path.join(REPOSITORY, "onebox") else " --dir " + box.root
     say("")
     say("  shell          scripts/onebox shell%s" % where)
-    say("                 or at once: %s --meta %s -c 'use %s; set user_1 name Ada; get user_1 name'" % (
-        os.path.relpath(box.program("shell")), box.meta_list, TABLE))
+    if not box.kerberos:
+        say("                 or at once: %s --meta %s -c 'use %s; set user_1 name Ada; get user_1 name'" % (
+            os.path.relpath(box.program("shell")), box.meta_list, TABLE))
     say("  clients        meta servers %s, table %s" % (box.meta_list, TABLE))
     say("  HTTP           http://%s/ and http://%s/metrics" % (box.metas[0].address, box.replicas[0].address
                                                                if box.replicas else box.metas[0].address))
     if box.zookeeper:
         say("  ZooKeeper      %s, below /markab/onebox" % box.zookeeper_server.endpoint)
     if box.kerberos:
-        say("  Kerberos       export KRB5_CONFIG=%s" % box.kdc.krb5_conf)
-        say("                 kinit -k -t %s %s@%s" % (box.user_keytab, box.user, box.kdc.realm))
+        say("  Kerberos       scripts/onebox shell logs in by itself, as %s; by hand:" % box.user)
+        say("                 export KRB5_CONFIG=%s" % box.kdc.krb5_conf)
+        say("                 kinit -k -t %s %s" % (box.user_keytab, box.user))
+        say("                 %s --config %s --meta %s" % (os.path.relpath(box.program("shell")), box.user_config,
+                                                           box.meta_list))
     say("  durability     log_sync = %s" % durability)
     say("  see a failover scripts/onebox kill replica2%s; scripts/onebox status%s" % (where, where))
     say("  end            scripts/onebox stop%s; scripts/onebox clear%s" % (where, where))
@@ -437,7 +441,7 @@ def logs(options):
 
 def shell(options):
     box = loaded(options.dir)
-    os.execv(box.program("shell"), [box.program("shell"), "--meta", box.meta_list] + options.arguments)
+    os.execv(box.program("shell"), box.shell_words() + options.arguments)
 
 
 # ---- status --------------------------------------------------------------------------------------------------

@@ -62,6 +62,8 @@ class Onebox:
         self.daemon_keytab = os.path.join(self.root, "kdc", "daemons.keytab")
         self.user = getpass.getuser()
         self.user_keytab = os.path.join(self.root, "user.keytab")
+        self.user_config = os.path.join(self.root, "user.ini")      # whoever has a ticket (kinit)
+        self.admin_config = os.path.join(self.root, "admin.ini")    # the launcher itself: from the keytab
 
     def _add_zookeeper(self, port):
         self.servers.append(Daemon(self.root, "zookeeper", 0, port))
@@ -99,9 +101,6 @@ class Onebox:
         """What is set for a process beside the environment of whoever starts it."""
         if daemon.kind == "kdc":
             return self.kdc.environment
-        if daemon.kind in ("meta", "replica") and self.kdc is not None:
-            return dict(KRB5_CONFIG=self.kdc.krb5_conf, KRB5_CLIENT_KTNAME=self.daemon_keytab,
-                        KRB5_KTNAME=self.daemon_keytab, KRB5CCNAME="MEMORY:" + daemon.name)
         return {}
 
     def command(self, daemon):
@@ -114,8 +113,13 @@ class Onebox:
             argv += ["--set", setting]
         return argv
 
+    def shell_words(self):
+        """The shell with what it needs to reach this cluster."""
+        words = [self.program("shell"), "--meta", self.meta_list]
+        return words + ["--config", self.admin_config] if self.kerberos else words
+
     def shell(self, command):
-        return [self.program("shell"), "--meta", self.meta_list, "-c", command]
+        return self.shell_words() + ["-c", command]
 
     def setting(self, name, default):
         """The value of section.key as given with --set."""
@@ -149,7 +153,24 @@ class Onebox:
         box.settings_of = state["settings_of"]
         return box
 
+    def _security(self, keytab=None, principal=None, daemon=None):
+        """The section [security] of a daemon or of a client."""
+        lines = ["", "[security]", "enable_auth = true", "krb5_config = " + self.kdc.krb5_conf,
+                 "service_name = " + SERVICE.split("/")[0], "service_fqdn = " + SERVICE.split("/")[1]]
+        if keytab:
+            lines += ["krb5_keytab = " + keytab, "krb5_principal = " + principal]
+        if daemon is not None:
+            lines += ["mandatory_auth = true", "super_users = " + self.user]
+            if daemon.kind == "meta":
+                lines.append("enable_zookeeper_kerberos = true")
+        return lines
+
     def write_configs(self):
+        if self.kerberos:
+            for path, section in ((self.user_config, self._security()),
+                                  (self.admin_config, self._security(self.user_keytab, self.user))):
+                with open(path, "w") as out:
+                    out.write("\n".join(section[1:]) + "\n")
         for daemon in self.metas + self.replicas:
             os.makedirs(daemon.folder, exist_ok=True)
             with open(daemon.config, "w") as out:
@@ -183,6 +204,8 @@ class Onebox:
                           "hosts_list = %s:%d" % (ZOOKEEPER_NAME, self.zookeeper_server.port)]
                 if self.kerberos:
                     lines.append("sasl_mechanisms_type = GSSAPI")
+        if self.kerberos:
+            lines += self._security(self.daemon_keytab, SERVICE, daemon)
         lines += ["", "[replication]", "cluster_name = onebox"]
         if daemon.kind == "replica":
             lines += ["data_dirs = disk1:" + path(daemon.folder, "disk1"),

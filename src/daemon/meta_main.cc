@@ -63,7 +63,8 @@ int run(int argc, char** argv) {
   channel_options.self = *self;
   channel_options.negotiators = (*security)->negotiators();
   auto channels = rpc::make_channels(runtime, 0, channel_options);
-  auto state = make_meta_state(runtime, **config, *options, *names, process);
+  auto state =
+      make_meta_state(runtime, **config, *options, *names, (*security)->tickets(), process);
 
   rpc::Dispatcher dispatcher;
   rpc::HttpRouter http;

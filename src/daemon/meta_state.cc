@@ -19,7 +19,13 @@ Result<zk::NameRules> prepare_meta_state(const Config& config, const meta::MetaO
     if (!s.ok()) return s;
     return zk::NameRules{};
   }
-  if (options.zookeeper->sasl != zk::Sasl::kGssapi) return zk::NameRules{};
+  bool kerberos = options.zookeeper->sasl == zk::Sasl::kGssapi;
+  if (config.get_bool("security", "enable_zookeeper_kerberos") && !kerberos) {
+    return Status(Errc::kInvalidParameters,
+                  "[security] enable_zookeeper_kerberos needs [zookeeper] sasl_mechanisms_type = "
+                  "GSSAPI");
+  }
+  if (!kerberos) return zk::NameRules{};
   auto dir = config.get_string("core", "data_dir");
   if (auto s = prepare_directory(dir, "[core] data_dir"); !s.ok()) return s;
   return zk::pin_service_names(dir + "/krb5-names.conf");
@@ -27,7 +33,7 @@ Result<zk::NameRules> prepare_meta_state(const Config& config, const meta::MetaO
 
 MetaState make_meta_state(io::RealRuntime& runtime, const Config& config,
                           const meta::MetaOptions& options, const zk::NameRules& names,
-                          std::shared_ptr<MetricEntity> entity) {
+                          security::TicketSource* tickets, std::shared_ptr<MetricEntity> entity) {
   io::Shard& shard = runtime.shard(0);
   io::BlockingPool& pool = runtime.blocking();
   MetaState out;
@@ -41,8 +47,16 @@ MetaState make_meta_state(io::RealRuntime& runtime, const Config& config,
   for (const std::string& warning : options.warnings) MARKAB_WARN("{}", warning);
   zk::SessionHooks hooks;
   hooks.names = names;
+  if (tickets != nullptr) {
+    hooks.before_login = [tickets] {
+      security::Failure why;
+      return tickets->current(why) != nullptr ? std::string() : why.to_string();
+    };
+  }
+  zk::Options zookeeper = *options.zookeeper;
+  zookeeper.plugin_path = config.get_string("security", "sasl_plugin_path");
   out.client =
-      zk::make_client(shard, pool, *options.zookeeper, std::move(hooks), std::move(entity));
+      zk::make_client(shard, pool, std::move(zookeeper), std::move(hooks), std::move(entity));
   auto election = std::make_unique<meta::ZooKeeperElection>(shard, *out.client, options.lock_root,
                                                             options.self);
   meta::ZooKeeperStoreOptions store;

@@ -10,6 +10,7 @@
 #include "meta/config_keys.h"
 #include "meta/election.h"
 #include "meta/state_store.h"
+#include "security/tickets.h"
 #include "zk/client.h"
 #include "zk/principal.h"
 
@@ -25,9 +26,10 @@ struct MetaState {
 // of services are pinned for logins to ZooKeeper (zk/principal.h).
 Result<zk::NameRules> prepare_meta_state(const Config& config, const meta::MetaOptions& options);
 
-// On shard 0 of the runtime.
+// On shard 0 of the runtime. `tickets` may be null: then ZooKeeper's logins use what the library
+// finds.
 MetaState make_meta_state(io::RealRuntime& runtime, const Config& config,
                           const meta::MetaOptions& options, const zk::NameRules& names,
-                          std::shared_ptr<MetricEntity> entity);
+                          security::TicketSource* tickets, std::shared_ptr<MetricEntity> entity);
 
 }  // namespace markab::daemon
