@@ -1,6 +1,6 @@
 // Fills a ZooKeeper with the state of a large cluster, through the meta's own election and store:
 //   fill_state HOST:PORT ROOT TABLES PARTITIONS_PER_TABLE
-// Prints how long the writing took, then how long reading all of it takes.
+// Prints how long the writing took.
 
 #include <cstdio>
 #include <cstdlib>
@@ -72,12 +72,7 @@ struct Filler {
   void write() {
     if (next == todo.size()) {
       std::printf("wrote %zu nodes in %.2f s\n", todo.size(), seconds());
-      began = runtime.shard(0).now();
-      return store->open([this](Result<StateStore::Tree> tree) {
-        if (!tree) return end(tree.error());
-        std::printf("read %zu nodes in %.2f s\n", tree->size(), seconds());
-        finished.set_value(tree->size() >= todo.size() ? 0 : 1);
-      });
+      return finished.set_value(0);
     }
     std::vector<StateOp> some;
     for (size_t bytes = 0; next < todo.size() && bytes < store->max_transaction_bytes(); ++next) {

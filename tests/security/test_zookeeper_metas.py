@@ -120,9 +120,12 @@ def zookeeper_pid(box):
 
 def test_a_restarted_zookeeper_is_survived(box, record_property):
     pids = {n: box.pid(n) for n in ("meta1", "meta2")}
+    connections = {n: box.log(n).count("zk: connected") for n in pids}
     box.kill("zookeeper")
     box.restart("zookeeper")
     began = time.monotonic()
+    wait_until(30, lambda: all(box.log(n).count("zk: connected") > before for n, before in connections.items()), 0.05)
+    record_property("both metas are connected again after, s", round(time.monotonic() - began, 3))
     wait_until(30, lambda: leader(box), 0.05)
     record_property("a meta leads after ZooKeeper's restart, s", round(time.monotonic() - began, 3))
     box.wait_healthy("temp")
