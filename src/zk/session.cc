@@ -284,7 +284,7 @@ std::string Session::login_failure() const {
   std::string said = handle_->last_words();
   if (said.empty()) said = "(the server refused without a word)";
   // "... Minor code may provide more information (Server a/b@R not found ...)": the core of it.
-  auto open = said.rfind(" (");
+  auto open = said.find(" (");
   if (said.back() == ')' && open != std::string::npos && said.rfind("GSSAPI Error", 0) == 0)
     said = said.substr(open + 2, said.size() - open - 3);
   if (principal_.empty())
