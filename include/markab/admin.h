@@ -98,6 +98,10 @@ struct Readiness {
   int32_t writable = 0;
 };
 
+// Which requests the detection of hot keys looks at, and what to do with it.
+enum class HotkeyKind { kRead = 0, kWrite = 1 };
+enum class HotkeyAction { kStart = 0, kStop = 1, kQuery = 2 };
+
 class Admin {
  public:
   explicit Admin(Client& client) : client_(client) {}
@@ -154,6 +158,12 @@ class Admin {
   Outcome<std::string> remote_command(std::string_view node, std::string_view command,
                                       const std::vector<std::string>& arguments,
                                       Timeout timeout = {});
+
+  // Looks for the hash key that gets far more requests than the others of a partition, on the
+  // daemon that holds its primary. Start it, query until there is a result (the hash key, escaped;
+  // kBusy with the state until then), stop it.
+  Outcome<std::string> detect_hotkey(std::string_view node, int32_t app_id, int32_t partition,
+                                     HotkeyKind kind, HotkeyAction action, Timeout timeout = {});
 
   // Tells the meta servers that a replica daemon's process has surely ended, so that they need not
   // wait for its lease. `start_ms` as in its beacons; 0: whichever incarnation. Only for who knows

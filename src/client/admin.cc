@@ -11,6 +11,8 @@
 #include "idl/meta_admin_types.tcc"
 #include "idl/partition_types.h"
 #include "idl/partition_types.tcc"
+#include "idl/replica_admin_types.h"
+#include "idl/replica_admin_types.tcc"
 #include "rpc/codec.h"
 
 namespace markab {
@@ -403,6 +405,36 @@ Outcome<std::string> Admin::remote_command(std::string_view node, std::string_vi
         Status status = rpc::decode_result(answer.result, text);
         if (!status.ok()) return done(cannot_read(TaskCode::kCliCall, answer, status));
         done(std::move(text));
+      });
+    });
+  });
+}
+
+Outcome<std::string> Admin::detect_hotkey(std::string_view node, int32_t app_id, int32_t partition,
+                                          HotkeyKind kind, HotkeyAction action, Timeout timeout) {
+  auto address = parse_node(node);
+  if (!address) return address.error();
+  wire::detect_hotkey_request request;
+  request.type = static_cast<wire::hotkey_type::type>(kind);
+  request.action = static_cast<wire::detect_action::type>(action);
+  request.pid = Gpid{app_id, partition};
+  auto& front = *client_.impl_->front;
+  return wait_for<std::string>(front, [&](Done<std::string> done) {
+    auto& lane = front.lane();
+    Instant deadline = lane.shard->now() + front.timeout_or(timeout, {});
+    lane.shard->post([&lane, node = *address, args = rpc::encode_args(request), deadline,
+                      done = std::move(done)] {
+      lane.core->call_node(node, TaskCode::kDetectHotkey, args, deadline, [done](Answer answer) {
+        if (answer.error) return done(std::move(answer.error));
+        wire::detect_hotkey_response response;
+        Status status = rpc::decode_result(answer.result, response);
+        if (!status.ok()) return done(cannot_read(TaskCode::kDetectHotkey, answer, status));
+        Errc err = response.err.code;
+        if (err != Errc::kOk) {
+          return done(Error{client::code_of(err),
+                            fmt::format("{}: {}", errc_name(err), response.err_hint)});
+        }
+        done(std::move(response.hotkey_result));
       });
     });
   });

@@ -117,6 +117,19 @@ std::vector<ConfigKey> replica_keys() {
        "Seconds for which an unfinished copy to another disk is kept");
   live("gc_disk_migration_origin_replica_interval_seconds", 604800, 0, 1 << 30,
        "Seconds for which a replica that moved to another disk is kept at its origin");
+  auto abnormal = [&](const char* name, int64_t value, const char* description) {
+    add(ConfigKey::integer("pegasus.server", name, value, 0, INT32_MAX, description));
+  };
+  abnormal("rocksdb_abnormal_get_size_threshold", 1000000,
+           "Bytes of a value from which a get counts as abnormal; 0: none");
+  abnormal("rocksdb_abnormal_multi_get_size_threshold", 10000000,
+           "Bytes of an answer from which a multi_get counts as abnormal; 0: none");
+  abnormal("rocksdb_abnormal_multi_get_iterate_count_threshold", 1000,
+           "Rows looked at from which a multi_get counts as abnormal; 0: none");
+  abnormal("rocksdb_abnormal_batch_get_bytes_threshold", 10000000,
+           "Bytes of an answer from which a batch_get counts as abnormal; 0: none");
+  abnormal("rocksdb_abnormal_batch_get_count_threshold", 2000,
+           "Keys from which a batch_get counts as abnormal; 0: none");
   add(ConfigKey::integer("engine", "memory_mb", 0, 0, 16 << 20,
                          "Block cache and write buffers of all replicas together, in MiB; 0: 40 % "
                          "of the memory, between 128 MiB and 16 GiB"));

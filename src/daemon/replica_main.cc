@@ -93,6 +93,14 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
   out.sweep_interval = std::chrono::seconds(get("disk_stat_interval_seconds"));
   out.tuning.cache =
       std::make_shared<replica::CacheBudget>(static_cast<size_t>(get("mutation_cache_mb")) << 20);
+  auto abnormal = [&](const char* name) {
+    return config.get_int("pegasus.server", fmt::format("rocksdb_abnormal_{}_threshold", name));
+  };
+  out.tuning.abnormal_reads = {.get_bytes = abnormal("get_size"),
+                               .multi_get_bytes = abnormal("multi_get_size"),
+                               .multi_get_iterations = abnormal("multi_get_iterate_count"),
+                               .batch_get_bytes = abnormal("batch_get_bytes"),
+                               .batch_get_keys = abnormal("batch_get_count")};
   out.tuning.core.max_uncommitted = static_cast<size_t>(get("write_window"));
   out.tuning.core.prepare_timeout = ms("prepare_timeout_ms_for_secondaries");
   out.tuning.core.commit_point_after = ms("commit_point_after_ms");

@@ -76,7 +76,7 @@ class Store {
   virtual Result<Decree> checkpoint(const std::string& dir) = 0;
 
   // --- Settings and manual compaction (spec 02 §13, §14). A store that has no use for them keeps
-  // these defaults. The replica decides when a compaction is due (replica/compaction_schedule.h).
+  // these defaults. The replica decides when a compaction is due (replica/manual_compaction.h).
 
   // Takes over what changed since it was opened or last told: usage scenario, write buffer,
   // checkpoints kept. Blocking; one call at a time.

@@ -28,7 +28,7 @@ struct OperationSettings {
 };
 
 // The manual_compact.* environments. When a compaction is due is decided by the replica
-// (replica/compaction_schedule.h); the store runs it.
+// (replica/manual_compaction.h); the store runs it.
 struct ManualCompactSettings {
   struct How {
     int32_t target_level = -1;  // -1: the store's choice; beyond its levels: -1 as well

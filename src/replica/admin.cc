@@ -144,6 +144,12 @@ void AdminService::register_handlers(rpc::Dispatcher& dispatcher, rpc::RemoteCom
   commands.on(
       "replica.query-app-envs", "Table environments that replicas know", "[id...]",
       [this](const Arguments& a, Answer answer) { for_replicas(a, envs_text, std::move(answer)); });
+  commands.on("replica.query-compact", "Manual compaction of replicas", "[id...]",
+              [this](const Arguments& a, Answer answer) {
+                for_replicas(
+                    a, [](Replica& replica) { return replica.compaction().describe(); },
+                    std::move(answer));
+              });
   commands.on("replica.trigger-checkpoint", "Makes what is applied durable", "[id...]",
               [this](const Arguments& a, Answer answer) {
                 for_replicas(

@@ -15,6 +15,7 @@
 #include "pacifica/replica_core.h"
 #include "replica/cache_budget.h"
 #include "replica/copy_limits.h"
+#include "replica/manual_compaction.h"
 #include "replica/slow_reads.h"
 #include "rpc/network.h"
 #include "wal/log.h"
@@ -74,6 +75,9 @@ class ReplicaHost {
   // self() as text: what answers carry in their `server` field.
   virtual const std::string& self_text() const = 0;
   virtual MetricRegistry& metrics() = 0;
+  // The manual compactions of this node. Shared, since one may still be ending when the server is
+  // gone.
+  virtual std::shared_ptr<CompactionSlots> compaction_slots() = 0;
   // Whether the lease granted by the meta server still runs (spec 04 §1.9). Any thread.
   virtual bool lease_valid(Instant now) const = 0;
 

@@ -69,7 +69,11 @@ ReplicaMetrics::ReplicaMetrics(MetricRegistry& registry, Gpid gpid)
       ballot(entity->gauge({"ballot", "Ballot", "The membership's version"})),
       last_committed_decree(entity->gauge({"last_committed_decree", "Decree", "The commit point"})),
       private_log_size_mb(
-          entity->gauge({"private_log_size_mb", "MegaBytes", "Size of the mutation log"})) {
+          entity->gauge({"private_log_size_mb", "MegaBytes", "Size of the mutation log"})),
+      rdb_manual_compact_queued_tasks(entity->gauge(
+          {"rdb_manual_compact_queued_tasks", "Tasks", "Manual compactions that wait their turn"})),
+      rdb_manual_compact_running_tasks(entity->gauge(
+          {"rdb_manual_compact_running_tasks", "Tasks", "Manual compactions under way"})) {
   auto add = [&](TaskCode code, const char* name, bool with_bytes) {
     auto& op = operations_[static_cast<size_t>(code)];
     op.requests = &entity->counter(

@@ -59,6 +59,8 @@ struct ReplicaMetrics {
   Gauge& ballot;
   Gauge& last_committed_decree;
   Gauge& private_log_size_mb;
+  Gauge& rdb_manual_compact_queued_tasks;
+  Gauge& rdb_manual_compact_running_tasks;
 
  private:
   struct StoreGauge {

@@ -44,7 +44,8 @@ Replica::Replica(ReplicaHost& host, OpenOptions options)
       metrics_(host.metrics(), options_.gpid),
       cache_share_(*host.tuning().cache),
       allowed_users_(users_of(options_.table)),
-      delayed_(shard_) {
+      delayed_(shard_),
+      compaction_(host.runtime(), shard_, host.compaction_slots()) {
   // Of abnormal reads, this many lines a second and no more.
   read_log_.configure(
       {.delay_units = 0, .delay_ms = 0, .reject_units = kReadLogLines, .reject_ms = 0}, 1);
@@ -254,20 +255,36 @@ void Replica::on_table_info(const TableInfo& table) {
       [self] {});
 }
 
-// Tells the store what it must take over by itself; it blocks for a moment, so on the pool.
+// Tells the store what it must take over by itself; it blocks for a moment, so on the pool, one
+// after the other.
 void Replica::reconfigure_store() {
-  if (closed_ || !engine_) return;
+  if (closed_ || !engine_ || reconfiguring_) return;
+  reconfiguring_ = true;
   auto self = shared_from_this();
+  auto told = std::make_shared<const engine::StoreSettings>(settings_.store);
   host_.runtime().background().run(
       shard_,
-      [self, engine = engine_, settings = settings_.store] {
-        auto s = engine->store().reconfigure(settings);
+      [self, engine = engine_, told] {
+        auto s = engine->store().reconfigure(*told);
         if (!s.ok()) {
           MARKAB_WARN("{}: the store did not take over the table's environments: {}", self->gpid(),
                       s);
         }
       },
-      [self] {});
+      [self, told] {
+        self->reconfiguring_ = false;
+        if (!(*told == self->settings_.store)) self->reconfigure_store();
+      });
+}
+
+// Only members compact: what a learner has is about to change.
+void Replica::consider_compaction() {
+  bool member = core_->role() == Role::kPrimary || core_->role() == Role::kSecondary;
+  if (!member || closed_ || broken_) return;
+  compaction_.consider(settings_.store.manual_compact, engine_, shared_from_this());
+  auto state = compaction_.state();
+  metrics_.rdb_manual_compact_queued_tasks.set(state == ManualCompaction::State::kQueuing);
+  metrics_.rdb_manual_compact_running_tasks.set(state == ManualCompaction::State::kRunning);
 }
 
 void Replica::delay(rpc::Request request, Duration wait, Callback<rpc::Request> due) {
@@ -328,7 +345,7 @@ void Replica::close(Task done) {
   closed_ = true;
   serves_reads_.store(false, std::memory_order_release);
   serves_backup_reads_.store(false, std::memory_order_release);
-  if (engine_) engine_->store().stop_compact();
+  compaction_.stop();
   learner_.reset();
   tick_timer_.cancel();
   maintenance_timer_.cancel();
@@ -363,6 +380,7 @@ void Replica::close(Task done) {
 void Replica::abandon() {
   closed_ = true;
   delayed_.drop_all();
+  compaction_.stop();
   learner_.reset();
 }
 
@@ -573,6 +591,7 @@ void Replica::maintain() {
   if (closed_ || broken_) return;
   if (engine_->store().out_of_space()) wait_for_space();
   engine_->expire_scanners(now());
+  consider_compaction();
   read_hotkeys_.analyse(now());
   write_hotkeys_.analyse(now());
   shelf_->expire(now());

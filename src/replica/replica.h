@@ -135,6 +135,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   Decree last_logged() const { return log_->last_decree(); }
   Decree trimmed() const { return log_->trimmed(); }
   const TableInfo& table() const { return options_.table; }
+  const ManualCompaction& compaction() const { return compaction_; }
   // Makes what is applied durable, on the blocking pool; the log behind it may then be trimmed.
   void flush_store();
   bool broken() const { return broken_; }
@@ -227,6 +228,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void answer_learn(rpc::Request& request, const LearnReply& reply);
   Status save_table_info();
   void reconfigure_store();
+  void consider_compaction();
   Instant now() const { return shard_.now(); }
 
   ReplicaHost& host_;
@@ -255,6 +257,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   std::atomic<int64_t> slow_query_ns_{INT64_MAX};
   RequestThrottle read_log_;
   DelayedRequests delayed_;
+  ManualCompaction compaction_;
 
   // Writes from other shards; guarded by inbox_mutex_.
   std::mutex inbox_mutex_;
@@ -297,6 +300,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   bool showing_ = false;
   bool regaining_ = false;  // space, on the pool
   Instant shown_at_;        // what the store says about itself
+  bool reconfiguring_ = false;  // the store is being told of settings
   bool broken_ = false;
   bool closed_ = false;
 };

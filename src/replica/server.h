@@ -91,6 +91,7 @@ class ReplicaServer final : public ReplicaHost {
   HostPort self() const override { return options_.self; }
   const std::string& self_text() const override { return self_text_; }
   MetricRegistry& metrics() override { return registry_; }
+  std::shared_ptr<CompactionSlots> compaction_slots() override { return compaction_slots_; }
   bool lease_valid(Instant now) const override { return link_->lease_valid(now); }
   void ask_meta(Replica& replica, const pacifica::AskMeta& ask,
                 Callback<Errc, pacifica::Membership> done) override;
@@ -176,6 +177,7 @@ class ReplicaServer final : public ReplicaHost {
   ServerOptions options_;
   const std::string self_text_;
   MetricRegistry& registry_;
+  const std::shared_ptr<CompactionSlots> compaction_slots_ = std::make_shared<CompactionSlots>();
   std::shared_ptr<MetricEntity> entity_;
   std::unique_ptr<MetaLink> link_;
   Disks disks_;

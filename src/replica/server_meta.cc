@@ -118,6 +118,8 @@ void ReplicaServer::collect_replicas(Callback<std::vector<wire::replica_info>> d
         info.last_durable_decree = replica->last_durable();
         info.app_type = "pegasus";
         info.disk_tag = replica->disk_tag();
+        info.__set_manual_compact_status(static_cast<wire::manual_compaction_status::type>(
+            static_cast<int>(replica->compaction().state())));
         round->infos.push_back(std::move(info));
       }
       (*next)(shard + 1);

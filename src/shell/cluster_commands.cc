@@ -271,6 +271,46 @@ Error flush_log(Session& session, const Arguments& arguments) {
   return call_targets(session, arguments, "flush-log", {});
 }
 
+// The number that `text` names, 0 when it is none of them.
+int choice(std::string_view text, std::initializer_list<std::string_view> names) {
+  int number = 0;
+  for (auto name : names) {
+    ++number;
+    if (text == name) return number;
+  }
+  return 0;
+}
+
+Error detect_hotkey(Session& session, const Arguments& arguments) {
+  auto app = arguments.number('a', 0, 1, INT32_MAX);
+  if (!app) return to_error(app.error());
+  auto partition = arguments.number('p', -1, 0, INT32_MAX);
+  if (!partition) return to_error(partition.error());
+  int kind = choice(arguments.text('t'), {"read", "write"});
+  // Its long name is hotkey_action in one place of Pegasus and detect_action in another.
+  std::string wanted = arguments.has('C') ? arguments.text('C') : arguments.text('c');
+  int action = choice(wanted, {"start", "stop", "query"});
+  if (*app == 0 || *partition < 0 || kind == 0 || action == 0 || !arguments.has('d')) {
+    return {ErrorCode::kInvalidArgument,
+            "say -a APP_ID -p PARTITION -t read|write -c start|stop|query -d HOST:PORT, the daemon "
+            "with the partition's primary (`app TABLE -d` shows it)"};
+  }
+  auto done = session.admin().detect_hotkey(
+      arguments.text('d'), static_cast<int32_t>(*app), static_cast<int32_t>(*partition),
+      static_cast<HotkeyKind>(kind - 1), static_cast<HotkeyAction>(action - 1), session.timeout);
+  if (!done) return done.error();
+  bool found = action == 3;
+  if (session.json) {
+    session.emit({{"result", "ERR_OK"}, {"hotkey", found ? *done : std::string()}});
+  } else {
+    session.line(found ? fmt::format("the {} hotkey of {}.{} is \"{}\"", arguments.text('t'), *app,
+                                     *partition, *done)
+                       : fmt::format("{} detection of hotkeys: {}", arguments.text('t'),
+                                     action == 1 ? "started" : "stopped"));
+  }
+  return {};
+}
+
 Error report_death(Session& session, const Arguments& arguments) {
   int64_t start_ms = 0;
   if (arguments.count() > 1) {
@@ -314,6 +354,18 @@ std::vector<Command> cluster_commands() {
       {"remote_command", "[-t all|meta-server|replica-server] [-l HOST:PORT,...] COMMAND [ARG...]",
        "run a command inside of daemons (`remote_command help` lists them)", targets, 1, kAnyNumber,
        remote_command, true},
+      {"detect_hotkey",
+       "-a APP_ID -p PARTITION -t read|write -c start|stop|query -d HOST:PORT",
+       "find the hash key that gets far more requests than the others of a partition",
+       {{'a', "app_id", "number", "the table's id"},
+        {'p', "partition_index", "number", "which partition"},
+        {'t', "hotkey_type", "read|write", "which requests"},
+        {'c', "hotkey_action", "start|stop|query", "start, stop, or ask for the result"},
+        {'C', "detect_action", "start|stop|query", "the same"},
+        {'d', "address", "host:port", "the daemon with the primary"}},
+       0,
+       0,
+       detect_hotkey},
       {"server_info", "[-t TYPE] [-l HOST:PORT,...]", "version and start time of the daemons",
        targets, 0, 0, server_info},
       {"flush_log", "[-t TYPE] [-l HOST:PORT,...]", "make the daemons write out their logs",

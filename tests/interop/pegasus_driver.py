@@ -529,6 +529,75 @@ def load_while_a_replica_is_killed(c):
     assert attempts > 200 and longest < 10, (attempts, longest)
 
 
+# ---- table environments: each group runs on a table that has them (test_environments.py) -----------------------
+INVALID_STATE = error_types.ERR_INVALID_STATE.value
+BUSY = error_types.ERR_BUSY.value
+
+
+@case("env_default_ttl")
+def what_has_no_ttl_gets_the_tables(c):
+    same((yield c.set("ttl", "none", "v"))[0], OK)
+    same((yield c.set("ttl", "own", "v", 1000))[0], OK)
+    same((yield c.multi_set("ttl", {"many": "v"}))[0], OK)
+    for sort_key, low, high in (("none", 90, 100), ("many", 90, 100), ("own", 990, 1000)):
+        code, seconds = yield c.ttl("ttl", sort_key)
+        same(code, OK)
+        assert low <= seconds <= high, (sort_key, seconds)
+
+
+@case("env_deny_write")
+def writes_are_met_with_silence(c):
+    same((yield c.set("deny", "w", "v"))[0], TIMEOUT)
+    same((yield c.get("deny", "w"))[0], NOT_FOUND)
+
+
+@case("env_deny_read")
+def reads_are_sent_elsewhere(c):
+    same((yield c.set("deny", "r", "v"))[0], OK)
+    same((yield c.get("deny", "r"))[0], INVALID_STATE)
+
+
+@inlineCallbacks
+def codes_of(operation, times):
+    """The codes of calls sent all at once."""
+    answers = yield defer.gatherResults([operation() for _ in range(times)])
+    defer.returnValue([answer[0] for answer in answers])
+
+
+# Each of the 8 partitions may have two in a second; ten calls may meet two windows.
+@case("env_write_throttling")
+def more_writes_than_the_table_takes_are_busy(c):
+    codes = yield codes_of(lambda: c.set("throttled", "w", "v"), 10)
+    assert 2 <= codes.count(OK) <= 4 and codes.count(BUSY) == 10 - codes.count(OK), codes
+
+
+@case("env_read_throttling")
+def more_reads_than_the_table_takes_are_busy(c):
+    codes = yield codes_of(lambda: c.get("throttled", "r"), 10)
+    assert 2 <= codes.count(NOT_FOUND) <= 4 and codes.count(BUSY) == 10 - codes.count(NOT_FOUND), codes
+
+
+@case("env_write_delay")
+def more_writes_than_the_table_takes_come_in_later(c):
+    began = time.time()
+    codes = yield codes_of(lambda: c.set("delayed", "w", "v"), 10)
+    same(codes, [OK] * 10)
+    assert time.time() - began >= 0.3, time.time() - began
+
+
+@case("env_write_bytes")
+def a_write_larger_than_the_share_is_busy(c):
+    same((yield c.set("large", "w", "v" * 2000))[0], BUSY)
+    same((yield c.set("large", "w", "v" * 100))[0], OK)
+
+
+@case("env_read_bytes")
+def after_a_large_answer_reads_are_busy_for_a_while(c):
+    same((yield c.set("large", "r", "v" * 2000))[0], OK)
+    same((yield c.get("large", "r"))[0], OK)
+    same((yield c.get("large", "r"))[0], BUSY)
+
+
 LOAD_SECONDS = 14
 META, TABLE = [], ""
 

@@ -47,6 +47,10 @@ class SimCluster {
   // What a supervisor does when it saw the process end.
   void report_death(int i);
   replica::ReplicaServer& server(int i) { return *nodes_[static_cast<size_t>(i)].server; }
+  // For tests that hand a node requests of their own making.
+  const rpc::Dispatcher& dispatcher(int i) const {
+    return *nodes_[static_cast<size_t>(i)].dispatcher;
+  }
 
   // The rows of a replica, and how far it has applied; empty when it is not there.
   struct Content {

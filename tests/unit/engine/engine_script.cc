@@ -21,6 +21,13 @@ constexpr size_t kMaxListed = 20;
 
 std::string bytes_of(const std::string& word) {
   if (word == "\"\"") return {};
+  // "ab**1000": that often.
+  if (auto stars = word.find("**"); stars != std::string::npos) {
+    std::string part = bytes_of(word.substr(0, stars));
+    std::string out;
+    for (auto left = std::stoul(word.substr(stars + 2)); left > 0; --left) out += part;
+    return out;
+  }
   auto raw = unescape(word);
   EXPECT_TRUE(raw) << "bad escape in " << word;
   return raw ? *raw : word;
