@@ -105,7 +105,9 @@ class LongReadsTest : public testing::Test {
         wire::count_response response;
         auto outcome =
             engine_->sortkey_count(wire::blob("huge"), context(memory_only), arena, response);
-        if (outcome == ReadOutcome::kDone) EXPECT_EQ(response.count, kRows);
+        if (outcome == ReadOutcome::kDone) {
+          EXPECT_EQ(response.count, kRows);
+        }
         return outcome;
       }
       case 1: {
@@ -113,7 +115,9 @@ class LongReadsTest : public testing::Test {
         request.hash_key = "huge";
         wire::multi_get_response response;
         auto outcome = engine_->multi_get(request, context(memory_only), arena, response);
-        if (outcome == ReadOutcome::kDone) EXPECT_EQ(response.kvs.size(), 3000u);
+        if (outcome == ReadOutcome::kDone) {
+          EXPECT_EQ(response.kvs.size(), 3000u);
+        }
         return outcome;
       }
       default: {
@@ -125,7 +129,9 @@ class LongReadsTest : public testing::Test {
         request.start_inclusive = true;
         wire::scan_response response;
         auto outcome = engine_->get_scanner(request, context(memory_only), arena, response);
-        if (outcome == ReadOutcome::kDone) EXPECT_EQ(response.kvs.size(), 1000u);
+        if (outcome == ReadOutcome::kDone) {
+          EXPECT_EQ(response.kvs.size(), 1000u);
+        }
         if (response.context_id > 0) engine_->clear_scanner(response.context_id);
         return outcome;
       }
