@@ -1,15 +1,11 @@
 """Each table environment whose effect a client can see, seen by an unmodified Python client; and what an operator is told."""
 import json
-import os
-import sys
 import urllib.request
 
 import pytest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cluster"))
-import wire_client  # noqa: E402
-from onebox import Box, free_port_base, wait_until  # noqa: E402
-from test_python_clients import cases, driver  # noqa: E402,F401: a fixture
+from onebox import Box, free_port_base, wait_until
+from test_python_clients import cases, driver  # noqa: F401: a fixture
 
 SYNC_MS = 300
 # The environments of each group of pegasus_driver.py. Eight partitions share what is counted.
@@ -89,29 +85,3 @@ def test_capacity_units_are_charged(env_box):
     after = [counters(env_box, table, name) for name in names]
     # A row is two bytes of length, k, s and v; the absent one has no bytes, but costs a unit.
     assert [b - a for a, b in zip(before, after)] == [1, 2, 5, 5]
-
-
-def test_a_hot_key_is_found(env_box):
-    """Looked for in two steps of ten seconds each."""
-    env_box.create("hot")
-    table = wire_client.Table(env_box.metas, "hot")
-    table.refresh()
-    hot = wire_client.key_in_partition(3, 8)
-    others = [wire_client.key_in_partition(3, 8, "other%d_" % i) for i in range(20)]
-    where = "-a %d -p 3 -t read -d %s" % (table_id(env_box, "hot"), table.primaries[3])
-    with pytest.raises(RuntimeError, match="STOPPED"):
-        env_box.shell("detect_hotkey -c query " + where)
-    env_box.shell("detect_hotkey -c start " + where)
-    with pytest.raises(RuntimeError, match="COARSE_DETECTING"):
-        env_box.shell("detect_hotkey -c start " + where)
-
-    def found():
-        for i in range(200):
-            table.get(hot if i % 4 else others[i // 4 % 20], b"s")
-        try:
-            return hot.decode() in env_box.shell("detect_hotkey -c query " + where)
-        except RuntimeError:
-            return False
-    wait_until(60, found, 0.2)
-    env_box.shell("detect_hotkey -c stop " + where)
-    table.close()
