@@ -43,8 +43,10 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   io::Shard& shard;
   rpc::Network& network;
   const HostPort primary;
-  const uint64_t signature;
+  uint64_t signature;
   bool stopped = false;
+  bool streaming = false;
+  bool finished = false;
   Instant progressed;
   std::shared_ptr<CopyLimits::Place> place;  // among those who copy checkpoints
 
@@ -62,6 +64,11 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   static awaitable<void> run(std::shared_ptr<Flow> self) {
     self->replica.metrics_.learn_count.add();
     self->progress();
+    co_await learn(self);
+    self->finished = true;
+  }
+
+  static awaitable<void> learn(std::shared_ptr<Flow> self) {
     auto wait = kRetry;
     auto asked_since = self->shard.now();
     for (;;) {
@@ -126,6 +133,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
                          fmt::format("{} refused", self->primary));
       case LearnReply::Mode::kStream:
         self->replica.core_->begin_streaming();
+        self->streaming = true;
         co_return true;
       case LearnReply::Mode::kLog:
         co_return co_await fetch_log(self);
@@ -432,8 +440,17 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
 };
 
 Learner::Learner(Replica& replica, HostPort primary, uint64_t signature)
-    : signature_(signature), flow_(std::make_shared<Flow>(replica, primary, signature)) {
+    : flow_(std::make_shared<Flow>(replica, primary, signature)) {
   asio::co_spawn(flow_->shard.executor(), Flow::run(flow_), asio::detached);
+}
+
+uint64_t Learner::signature() const { return flow_->signature; }
+HostPort Learner::primary() const { return flow_->primary; }
+
+bool Learner::go_on_as(uint64_t signature) {
+  if (flow_->finished || flow_->streaming) return false;
+  flow_->signature = signature;
+  return true;
 }
 
 // A flow that waits for its turn to copy is let go of with its place.

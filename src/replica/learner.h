@@ -23,11 +23,14 @@ class Learner {
   ~Learner();
   Learner(const Learner&) = delete;
 
-  uint64_t signature() const { return signature_; }
+  uint64_t signature() const;
+  HostPort primary() const;
+  // The same primary invited again while the state is still being fetched: what is under way goes
+  // on under that signature. False: the stream has begun, or it was given up.
+  bool go_on_as(uint64_t signature);
 
  private:
   struct Flow;
-  const uint64_t signature_;
   std::shared_ptr<Flow> flow_;
 };
 

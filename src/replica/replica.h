@@ -218,6 +218,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   struct Invitation {
     uint64_t signature = 0;
     wal::TrimHolds::Id hold = 0;  // 0: none
+    Instant heard;                // of the learner, or when it was invited
   };
   void forget_invitation(HostPort node);
   void forget_invitations();

@@ -21,6 +21,10 @@ constexpr Duration kShelfLife = std::chrono::minutes(5);
 constexpr uint32_t kMaxChunk = 4u << 20;
 // A learner that reads the log and is not heard of for so long no longer holds it.
 constexpr Duration kLearnerHold = std::chrono::seconds(60);
+// One that was heard of so recently is invited to the same session again, which says nothing new to
+// a learner that is at it, and all to one that restarted: the meta server repeats its wish every
+// ten seconds, and a copy takes longer.
+constexpr Duration kLearnerSilence = std::chrono::seconds(8);
 // Of a file, summed in one visit to the pool.
 constexpr size_t kSumSlice = 4u << 20;
 constexpr size_t kMaxDelayedSends = 64;  // more are refused as busy
@@ -45,10 +49,17 @@ void Replica::invite_learner(HostPort node) {
   }
   if (next_signature_ >> 32 != static_cast<uint64_t>(m.ballot))
     next_signature_ = static_cast<uint64_t>(m.ballot) << 32;
-  auto signature =
-      ++next_signature_;  // spec 04 §1.1, learn signature: rises, restarts with each ballot
-  forget_invitation(node);
-  invitations_[node] = {signature, 0};
+  auto session = invitations_.find(node);
+  uint64_t signature = 0;
+  if (session != invitations_.end() && now() - session->second.heard < kLearnerSilence) {
+    // No process has acknowledged anything in this session: it is no peer of the core. Nor will a
+    // late copy of this message reach one that has, since prepares come behind it on the same way.
+    signature = session->second.signature;
+  } else {
+    signature = ++next_signature_;  // spec 04 §1.1: rises, restarts with each ballot
+    forget_invitation(node);
+    invitations_[node] = {signature, 0, now()};
+  }
   AddLearner invitation{m, signature, options_.table.app_name, options_.table.partition_count, {}};
   for (const auto& [key, value] : options_.table.envs) invitation.envs.emplace_back(key, value);
   rpc::CallOptions call;
@@ -83,7 +94,9 @@ void Replica::forget_invitations() {
 Replica::Invitation* Replica::find_invitation(uint64_t signature) {
   if (core_->role() != Role::kPrimary) return nullptr;
   for (auto& [node, invitation] : invitations_) {
-    if (invitation.signature == signature) return &invitation;
+    if (invitation.signature != signature) continue;
+    invitation.heard = now();
+    return &invitation;
   }
   return nullptr;
 }
@@ -108,6 +121,7 @@ void Replica::on_learn(rpc::Request request) {
   auto invited = invitations_.find(message->learner);
   if (invited == invitations_.end()) return refuse(Errc::kObjectNotFound);
   if (invited->second.signature != message->signature) return refuse(Errc::kWrongChecksum);
+  invited->second.heard = now();
   if (message->position > core_->last_prepared()) {
     reply.mode = LearnReply::Mode::kDiscard;
     answer_learn(request, reply);
@@ -256,6 +270,12 @@ Errc Replica::on_add_learner(const AddLearner& message) {
   auto error = core_->start_learning(message.membership, message.signature, actions_);
   perform();
   if (error != Errc::kOk) return error;
+  // Invited anew, since it was not heard of for a while (it waits for its turn to copy, or the
+  // network was cut): what it has fetched so far counts.
+  if (learner_ && learner_->primary() == message.membership.primary &&
+      learner_->go_on_as(message.signature)) {
+    return Errc::kOk;
+  }
   learner_ = std::make_unique<Learner>(*this, message.membership.primary, message.signature);
   return Errc::kOk;
 }

@@ -125,6 +125,26 @@ TEST_F(LearningTest, ACopyGoesOnAfterTheLearnersRestart) {
   EXPECT_EQ(w->rows(3, gpid).size(), 300u);
 }
 
+// The meta server repeats its wish every ten seconds for as long as the newcomer is no member.
+TEST_F(LearningTest, RepeatedInvitationsDoNotBeginACopyAnew) {
+  make([](ServerOptions& o) { o.copy_bytes_per_second = 150u << 10; });
+  put_many(*w, 0, gpid, 0, 200);  // 4 MB: half a minute
+  w->world().run_for(seconds(5));
+  replace_third_by_fourth();
+  int repeats = 0;
+  while (w->role(3, gpid) != Role::kSecondary && repeats < 20) {
+    w->propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 3);
+    w->world().run_for(seconds(10));
+    ++repeats;
+  }
+  EXPECT_EQ(w->role(3, gpid), Role::kSecondary);
+  EXPECT_GT(repeats, 3);
+  auto& metrics = w->replica(3, gpid)->metrics();
+  EXPECT_EQ(metrics.learn_count.value(), 1);
+  EXPECT_EQ(metrics.learn_resumed_file_bytes.value(), 0);
+  EXPECT_EQ(w->rows(3, gpid), w->rows(0, gpid));
+}
+
 TEST_F(LearningTest, WhatRottedOnTheWayIsCopiedAnew) {
   make([](ServerOptions& o) { o.copy_bytes_per_second = 1u << 20; });
   put_many(*w, 0, gpid, 0, 200);
