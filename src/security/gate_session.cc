@@ -87,6 +87,7 @@ std::optional<rpc::HttpResponse> GateSession::check(const rpc::HttpRequest& requ
                         "mandatory_auth is on");
   }
   is_page_reader_ = true;
+  no_longer_stranger();  // nothing waits for a name here
   const auto& changing = gate_.options_.changing_paths;
   if (std::find(changing.begin(), changing.end(), request.path) == changing.end())
     return std::nullopt;

@@ -215,7 +215,7 @@ class Watcher:
 
     def good_since(self, moment):
         """Seconds from `moment` to the first success after it; None: there is none yet."""
-        return next((at - moment for at, line in self.since(moment) if line.startswith("ok")), None)
+        return next((at - moment for at, line in self.since(moment) if line.lower().startswith("ok")), None)
 
     def close(self):
         self.child.kill()

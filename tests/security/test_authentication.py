@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -188,30 +189,53 @@ def test_a_rotated_keytab_is_used_without_a_restart(cluster, bed):
 
 
 def test_s000_everything_is_killed_and_started_again(cluster, bed):
-    """(a), shorter: a C++ client and a JDK client live through restarts of all daemons."""
+    """(a), shorter: a C++ client and a JDK client live through restarts of all daemons; the KDC is there, slow, or away
+    for three seconds, from whose end the time is taken."""
     java = Watcher(cluster.java_command("watch"))
-    shell = Watcher(["bash", "-c", "while true; do echo 'get h s'; sleep 0.1; done | %s --config %s --table temp "
-                     "--timeout 2000 2>&1 | sed -u -e '/^[^ ]*\"\\?v/s/^/ok /'" %
-                     (os.path.join(BIN, "markab-shell"), cluster.client_config("alice"))])
+    shell = Watcher([os.path.join(BIN, "markab-shell"), "--config", cluster.client_config("alice"), "--table", "temp",
+                     "--timeout", "2000"])
+    feeding = threading.Thread(target=feed, args=(shell, "set h s v"), daemon=True)
+    feeding.start()
     try:
-        cluster.shell("use temp; set h s v")
-        wait_until(30, lambda: java.good_since(0) is not None)
-        figures = []
-        for _ in range(3):
+        wait_until(30, lambda: java.good_since(0) is not None and shell.good_since(0) is not None)
+        figures = {}
+        for kdc in ("there", "slow", "away"):
             cluster.kill_all()
+            if kdc == "slow":
+                bed.kdc_delay(0.5)
+            if kdc == "away":
+                bed.kdc_down()
             cluster.start_all()
+            if kdc == "away":
+                time.sleep(3)
+                bed.kdc_up()
             up = time.monotonic()
-            wait_until(BACK_SECONDS, lambda: java.good_since(up) is not None, 0.05)
-            figures.append(round(java.good_since(up), 2))
+            wait_until(BACK_SECONDS, lambda: java.good_since(up) and shell.good_since(up), 0.05)
+            figures[kdc] = (round(java.good_since(up), 2), round(shell.good_since(up), 2))
+            bed.kdc_up()
             cluster.wait_healthy()
             settled = time.monotonic()
             wait_until(10, lambda: len(java.since(settled)) >= 10, 0.1)
             later = [line for _, line in java.since(settled)]
             assert all(line.startswith("ok") for line in later), later
-        print("seconds from the last daemon's start to the JDK client's first success:", figures)
+            said = [line for _, line in shell.since(settled)]
+            assert any(line.upper().startswith("OK") for line in said), said
+            assert not any(line.upper().startswith("ERROR") for line in said), said
+        print("seconds to the first success of the JDK client and of the shell:", figures)
     finally:
         java.close()
         shell.close()
+
+
+def feed(watcher, line):
+    """Types the same line over and over, until the program ends."""
+    try:
+        while True:
+            watcher.child.stdin.write(line + "\n")
+            watcher.child.stdin.flush()
+            time.sleep(0.1)
+    except (OSError, ValueError):
+        pass
 
 
 def test_the_doctor_finds_nothing_wrong(cluster):
@@ -311,7 +335,7 @@ def test_strangers_hold_little_and_are_cut(bed):
         turned_away = few.metric("replica1", "security_strangers_turned_away")
         assert turned_away >= 150, turned_away
         assert grown < 64 << 10, grown
-        wait_until(10, lambda: few.metric("replica1", "security_strangers") == 0, 0.1)
+        wait_until(10, lambda: few.metric("replica1", "security_strangers") <= 1, 0.1)  # the look itself
         assert few.metric("replica1", "security_parked_bytes") == 0
         print("400 strangers, %d turned away: %d KiB" % (turned_away, grown))
     finally:
