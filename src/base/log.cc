@@ -4,6 +4,8 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "base/log_sink.h"
+
 namespace markab::log {
 namespace detail {
 std::atomic<Level> current{Level::kInfo};
@@ -42,10 +44,15 @@ std::shared_ptr<spdlog::logger>& logger() {
   return *instance;
 }
 
+Sink the_sink = nullptr;
+
 }  // namespace
 
 namespace detail {
-void write(Level level, std::string_view line) { logger()->log(to_spdlog(level), line); }
+void write(Level level, std::string_view line) {
+  if (the_sink != nullptr) return the_sink(level, line);
+  logger()->log(to_spdlog(level), line);
+}
 }  // namespace detail
 
 Status init(const Options& options) {
@@ -83,5 +90,7 @@ Result<Level> parse_level(std::string_view text) {
 }
 
 void flush() { logger()->flush(); }
+
+void set_sink(Sink sink) { the_sink = sink; }
 
 }  // namespace markab::log

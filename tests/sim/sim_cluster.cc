@@ -8,42 +8,12 @@
 
 namespace markab::sim {
 
-namespace {
-
-constexpr HostPort kClient{0x0A000200, 1};
-
-}  // namespace
-
-// One meta server: it leads from the start.
-class SimCluster::SoleElection final : public meta::Election {
- public:
-  SoleElection(io::Shard& shard, HostPort self) : shard_(shard), self_(self) {}
-  void start(Callback<meta::Standing> on_change) override {
-    auto held = std::make_shared<Callback<meta::Standing>>(std::move(on_change));
-    shard_.post([held, self = self_] { (*held)({true, self}); });
-  }
-  void stop(Task done) override { shard_.post(std::move(done)); }
-
- private:
-  io::Shard& shard_;
-  const HostPort self_;
-};
+using pacifica::Role;
 
 SimCluster::SimCluster(uint64_t seed, const ClusterOptions& options)
-    : options_(options), world_(seed), network_(world_) {
-  meta_runtime_ = std::make_unique<SimRuntime>(world_, "meta", SimRuntime::Options{});
-  meta_network_ = network_.make(meta_address(), *meta_runtime_, 0);
-  meta_store_ = std::make_unique<meta::MemoryStore>(meta_runtime_->shard(0), meta_disk_);
-  meta_election_ = std::make_unique<SoleElection>(meta_runtime_->shard(0), meta_address());
-  meta::MetaOptions meta_options;
-  meta_options.self = meta_address();
-  meta_options.server_list = {meta_address().to_string()};
-  meta_options.cluster_name = "sim";
-  meta_ = meta::MetaServer::start(
-      {meta_runtime_->shard(0), *meta_network_, *meta_store_, *meta_election_, meta_metrics_},
-      std::move(meta_options), meta_dispatcher_, meta_http_, meta_commands_);
-  network_.up(meta_address(), *meta_runtime_, meta_dispatcher_);
-
+    : options_(options), world_(seed), network_(world_), coordinator_(world_, network_) {
+  metas_.resize(static_cast<size_t>(options.metas));
+  for (int i = 0; i < options.metas; ++i) boot_meta(i);
   nodes_.resize(static_cast<size_t>(options.replicas));
   for (int i = 0; i < options.replicas; ++i) {
     SimFileSystem::Options files;
@@ -52,29 +22,130 @@ SimCluster::SimCluster(uint64_t seed, const ClusterOptions& options)
         std::make_unique<SimFileSystem>(world_.random().next(), files);
     boot(i);
   }
-
-  client_runtime_ = std::make_unique<SimRuntime>(world_, "client", SimRuntime::Options{});
-  client_network_ = network_.make(kClient, *client_runtime_, 0);
-  client::CoreOptions client_options;
-  client_options.metas = {meta_address()};
-  client_ =
-      std::make_unique<client::Core>(client_runtime_->shard(0), *client_network_, client_options);
+  clients_.resize(static_cast<size_t>(options.clients));
+  for (int i = 0; i < options.clients; ++i) {
+    auto& client = clients_[static_cast<size_t>(i)];
+    client.runtime =
+        std::make_unique<SimRuntime>(world_, fmt::format("c{}", i), SimRuntime::Options{});
+    client.network = network_.make(client_address(i), *client.runtime, 0);
+    client::CoreOptions core;
+    core.metas = meta_list();
+    client.core = std::make_unique<client::Core>(client.runtime->shard(0), *client.network, core);
+  }
 }
 
 SimCluster::~SimCluster() {
-  client_->stop();
-  client_runtime_->kill();
-  client_.reset();
-  client_network_.reset();
-  for (size_t i = 0; i < nodes_.size(); ++i) {
-    if (nodes_[i].server) end_process(nodes_[i], replica_address(static_cast<int>(i)));
+  for (auto& client : clients_) {
+    if (client.core) client.core->stop();
+    client.runtime->kill();
+    client.core.reset();
+    client.network.reset();
   }
-  network_.down(meta_address());
-  meta_runtime_->kill();
-  meta_.reset();
-  meta_election_.reset();
-  meta_store_.reset();
-  meta_network_.reset();
+  for (int i = 0; i < options_.replicas; ++i) {
+    if (up(i)) end_process(i, false);
+  }
+  for (int i = 0; i < options_.metas; ++i) {
+    if (meta_up(i)) kill_meta(i);
+  }
+}
+
+std::vector<HostPort> SimCluster::meta_list() const {
+  std::vector<HostPort> out;
+  for (int i = 0; i < options_.metas; ++i) out.push_back(meta_address(i));
+  return out;
+}
+
+std::vector<HostPort> SimCluster::addresses() const {
+  auto out = meta_list();
+  for (int i = 0; i < options_.replicas; ++i) out.push_back(replica_address(i));
+  for (int i = 0; i < options_.clients; ++i) out.push_back(client_address(i));
+  out.push_back(SimCoordinator::kAddress);
+  return out;
+}
+
+// --- metas ---
+
+void SimCluster::boot_meta(int i) {
+  auto& meta = metas_[static_cast<size_t>(i)];
+  MARKAB_ASSERT(meta.server == nullptr, "a meta server that runs is booted", i);
+  meta.runtime = std::make_unique<SimRuntime>(world_, fmt::format("m{}.{}", i, ++meta.boots),
+                                              SimRuntime::Options{});
+  meta.network = network_.make(meta_address(i), *meta.runtime, 0);
+  auto session = coordinator_.connect(*meta.runtime, meta_address(i));
+  meta.store = SimCoordinator::make_store(session);
+  meta.election = SimCoordinator::make_election(session);
+  meta.metrics = std::make_unique<MetricRegistry>();
+  meta.dispatcher = std::make_unique<rpc::Dispatcher>();
+  meta.http = std::make_unique<rpc::HttpRouter>();
+  meta.commands = std::make_unique<rpc::RemoteCommands>();
+  meta::MetaOptions options;
+  options.self = meta_address(i);
+  for (const auto& address : meta_list()) options.server_list.push_back(address.to_string());
+  options.cluster_name = "sim";
+  meta.server = meta::MetaServer::start(
+      {meta.runtime->shard(0), *meta.network, *meta.store, *meta.election, *meta.metrics},
+      std::move(options), *meta.dispatcher, *meta.http, *meta.commands);
+  network_.up(meta_address(i), *meta.runtime, *meta.dispatcher);
+}
+
+void SimCluster::kill_meta(int i) {
+  auto& meta = metas_[static_cast<size_t>(i)];
+  network_.down(meta_address(i));
+  meta.runtime->kill();
+  meta.server.reset();
+  meta.election.reset();
+  meta.store.reset();
+  meta.network.reset();
+  meta.commands.reset();
+  meta.http.reset();
+  meta.dispatcher.reset();
+  meta.metrics.reset();
+  meta.runtime.reset();
+}
+
+meta::MetaCore* SimCluster::leading_core() {
+  for (auto& meta : metas_) {
+    if (meta.server != nullptr && !meta.runtime->paused() && meta.server->serving() &&
+        meta.server->standing().leading) {
+      return meta.server->core();
+    }
+  }
+  return nullptr;
+}
+
+// --- replica servers ---
+
+replica::ServerOptions SimCluster::server_options(int i) const {
+  const auto& node = nodes_[static_cast<size_t>(i)];
+  replica::ServerOptions options;
+  options.self = replica_address(i);
+  options.cluster_name = "sim";
+  options.data_dirs = {{"default", "/data"}};
+  options.boot_id = std::to_string(node.machine_boots);
+  options.log.sync = options_.log_sync;
+  options.meta.metas = meta_list();
+  options.meta.start_time_ms = node.runtime->wall_us() / 1000;
+  options.tuning.flush_after_log_bytes = options_.flush_after_log_bytes;
+  options.tuning.keep_log_bytes = options_.flush_after_log_bytes;
+  options.tuning.core.cache_mutations = options_.cache_mutations;
+  return options;
+}
+
+replica::OpenEngine SimCluster::open_engine(int i) {
+  auto& node = nodes_[static_cast<size_t>(i)];
+  return [this, &files = *node.files, who = node.runtime->name(),
+          seed = world_.random().next()](
+             engine::EngineOptions o) -> Result<std::unique_ptr<engine::Engine>> {
+    engine::MapStoreOptions store;
+    store.dir = o.dir;
+    store.needs_disk_percent = 10;
+    store.seed = seed ^ o.gpid.packed();
+    auto opened = engine::MapStore::open(files, store);
+    if (!opened) return opened.error();
+    o.seed = seed;
+    auto watched = watch_.around(std::move(*opened), o.gpid, who);
+    return engine::Engine::over(std::move(watched), std::move(o));
+  };
 }
 
 void SimCluster::boot(int i) {
@@ -82,6 +153,10 @@ void SimCluster::boot(int i) {
   MARKAB_ASSERT(node.server == nullptr, "a node that runs is booted", i);
   SimRuntime::Options runtime;
   runtime.shards = options_.shards;
+  runtime.clock_drift_ppm = node.clock.drift_ppm;
+  runtime.wall_offset_us = node.clock.wall_offset_us;
+  runtime.min_blocking_latency = node.least_latency;
+  runtime.max_blocking_latency = node.most_latency;
   node.runtime =
       std::make_unique<SimRuntime>(world_, fmt::format("r{}.{}", i, ++node.boots), runtime);
   std::vector<rpc::Network*> networks;
@@ -92,74 +167,110 @@ void SimCluster::boot(int i) {
   node.metrics = std::make_unique<MetricRegistry>();
   node.dispatcher = std::make_unique<rpc::Dispatcher>();
   node.http = std::make_unique<rpc::HttpRouter>();
-  replica::ServerOptions options;
-  options.self = replica_address(i);
-  options.cluster_name = "sim";
-  options.data_dirs = {{"default", "/data"}};
-  options.boot_id = std::to_string(node.machine_boots);
-  options.log.sync = options_.log_sync;
-  options.meta.metas = {meta_address()};
-  options.meta.start_time_ms = node.runtime->wall_us() / 1000 + node.boots;
-  options.tuning.flush_after_log_bytes =
-      64u << 10;  // small, so that flushes and checkpoints happen in a short run
-  options.tuning.keep_log_bytes = 64u << 10;
-  auto& files = *node.files;
-  auto open = [&files, seed = world_.random().next()](
-                  engine::EngineOptions o) -> Result<std::unique_ptr<engine::Engine>> {
-    engine::MapStoreOptions store;
-    store.dir = o.dir;
-    store.needs_disk_percent = 10;
-    store.seed = seed ^ o.gpid.packed();
-    auto opened = engine::MapStore::open(files, store);
-    if (!opened) return opened.error();
-    o.seed = seed;
-    return engine::Engine::over(std::move(*opened), std::move(o));
-  };
-  node.server = std::make_unique<replica::ReplicaServer>(*node.runtime, networks, files, open,
-                                                         options, *node.metrics);
-  auto prepared = node.server->prepare_disks();
-  MARKAB_ASSERT(prepared.ok(), "the simulated disk refuses", prepared);
+  node.server = std::make_unique<replica::ReplicaServer>(*node.runtime, networks, *node.files,
+                                                         open_engine(i), server_options(i),
+                                                         *node.metrics);
+  node.stopping = false;
+  if (auto prepared = node.server->prepare_disks(); !prepared.ok()) {
+    // As the real daemon: it says why and ends; its supervisor tries again later.
+    node.server->abandon();
+    let_go_of(i);
+    return;
+  }
   node.server->register_handlers(*node.dispatcher, *node.http);
   network_.up(replica_address(i), *node.runtime, *node.dispatcher);
   node.server->start();
 }
 
-void SimCluster::end_process(Node& node, HostPort address) {
-  network_.down(address);
-  node.runtime->kill();
-  node.files->stop();
-  node.server->abandon();
+void SimCluster::let_go_of(int i) {
+  auto& node = nodes_[static_cast<size_t>(i)];
   node.server.reset();
   node.networks.clear();
   node.dispatcher.reset();
   node.http.reset();
   node.metrics.reset();
   node.runtime.reset();
+  node.stopping = false;
+}
+
+void SimCluster::end_process(int i, bool with_machine) {
+  auto& node = nodes_[static_cast<size_t>(i)];
+  network_.down(replica_address(i), with_machine);
+  node.runtime->kill();
+  node.files->stop();
+  node.server->abandon();
+  let_go_of(i);
 }
 
 void SimCluster::kill(int i) {
-  auto& node = nodes_[static_cast<size_t>(i)];
-  end_process(node, replica_address(i));
-  node.files->boot();
+  end_process(i, false);
+  files(i).boot();
 }
 
 void SimCluster::crash(int i) {
   auto& node = nodes_[static_cast<size_t>(i)];
-  end_process(node, replica_address(i));
+  end_process(i, true);
   node.files->boot();
   node.files->crash(world_.random().next());
   node.files->boot();
   ++node.machine_boots;
 }
 
+void SimCluster::stop(int i) {
+  auto& node = nodes_[static_cast<size_t>(i)];
+  MARKAB_ASSERT(node.server != nullptr && !node.stopping, "a node that does not run is stopped", i);
+  node.stopping = true;
+  node.runtime->shard(0).post([this, i] {
+    server(i).leave([this, i] {
+      server(i).stop([this, i, boots = nodes_[static_cast<size_t>(i)].boots] {
+        // Not from inside of its own task.
+        world_.schedule_after(std::chrono::milliseconds(1), [this, i, boots] {
+          auto& ended = nodes_[static_cast<size_t>(i)];
+          if (ended.server == nullptr || ended.boots != boots) return;  // it was killed meanwhile
+          network_.down(replica_address(i));
+          ended.runtime->kill();
+          let_go_of(i);
+        });
+      });
+    });
+  });
+}
+
 void SimCluster::report_death(int i) {
   wire::report_death_request report;
   report.node = replica_address(i);
   report.reason = "the supervisor saw it end";
-  rpc::CallOptions options;
-  client_runtime_->shard(0).post([this, args = rpc::encode_args(report), options] {
-    client_network_->call(meta_address(), rpc::TaskCode::kReportDeath, options, args,
-                          [](const rpc::Reply&) {});
+  ask_meta(rpc::TaskCode::kReportDeath, rpc::encode_args(report), nullptr);
+}
+
+void SimCluster::set_clock(int i, const MachineClock& clock) {
+  auto& node = nodes_[static_cast<size_t>(i)];
+  node.clock = clock;
+  if (node.runtime == nullptr) return;
+  node.runtime->set_clock_drift_ppm(clock.drift_ppm);
+  node.runtime->set_wall_offset_us(clock.wall_offset_us);
+}
+
+void SimCluster::set_disk_latency(int i, Duration least, Duration most) {
+  auto& node = nodes_[static_cast<size_t>(i)];
+  node.least_latency = least;
+  node.most_latency = most;
+  if (node.runtime != nullptr) node.runtime->set_blocking_latency(least, most);
+}
+
+// --- clients ---
+
+void SimCluster::ask_meta(rpc::TaskCode code, std::string args, Callback<client::Answer> done) {
+  auto held = std::make_shared<Callback<client::Answer>>(std::move(done));
+  client_runtime(0).shard(0).post([this, code, args = std::move(args), held] {
+    client::MetaRequest call;
+    call.code = code;
+    call.args = args;
+    call.deadline = client_runtime(0).shard(0).now() + std::chrono::seconds(5);
+    call.only_asks = false;
+    client(0).call_meta(std::move(call), [held](client::Answer answer) {
+      if (*held) (*held)(std::move(answer));
+    });
   });
 }
 
@@ -175,19 +286,11 @@ void SimCluster::create_table(const std::string& name, int partitions) {
   // Nodes must have joined first: it is asked again until then.
   for (int attempt = 0; attempt < 200 && !created; ++attempt) {
     bool answered = false;
-    client_runtime_->shard(0).post([&] {
-      client::MetaRequest call;
-      call.code = rpc::TaskCode::kCreateApp;
-      call.args = rpc::encode_args(request);
-      call.deadline = client_runtime_->shard(0).now() + std::chrono::seconds(5);
-      call.only_asks = false;
-      client_->call_meta(std::move(call), [&](client::Answer answer) {
-        answered = true;
-        wire::configuration_create_app_response response;
-        created = answer.error.code == ErrorCode::kOk &&
-                  rpc::decode_result(answer.result, response).ok() &&
-                  response.err.code == Errc::kOk;
-      });
+    ask_meta(rpc::TaskCode::kCreateApp, rpc::encode_args(request), [&](client::Answer answer) {
+      answered = true;
+      wire::configuration_create_app_response response;
+      created = answer.error.code == ErrorCode::kOk &&
+                rpc::decode_result(answer.result, response).ok() && response.err.code == Errc::kOk;
     });
     world_.run_until([&] { return answered; }, std::chrono::seconds(10));
     if (!created) world_.run_for(std::chrono::milliseconds(100));
@@ -195,14 +298,49 @@ void SimCluster::create_table(const std::string& name, int partitions) {
   MARKAB_ASSERT(created, "the table could not be created");
 }
 
+// --- checks ---
+
+std::string SimCluster::missing_at(const meta::Table& table, const meta::Partition& partition) {
+  const auto& config = partition.config;
+  if (config.member_count() < static_cast<size_t>(table.info.max_replica_count) || !config.primary)
+    return fmt::format("{} has {} members", config.pid, config.member_count());
+  for (int i = 0; i < options_.replicas; ++i) {
+    bool primary = config.primary == replica_address(i);
+    if (!primary && !config.is_secondary(replica_address(i))) continue;
+    if (!up(i)) return fmt::format("{}: member {} is down", config.pid, replica_address(i));
+    bool serves = false;
+    for (const auto& replica : server(i).replicas()) {
+      if (replica->gpid() != config.pid || replica->ballot() != config.ballot) continue;
+      serves = primary ? replica->role() == Role::kPrimary && replica->serves_reads()
+                       : replica->role() == Role::kSecondary;
+    }
+    if (!serves) {
+      return fmt::format("{}: member {} is not in its role at ballot {}", config.pid,
+                         replica_address(i), config.ballot);
+    }
+  }
+  return {};
+}
+
+std::string SimCluster::unhealthy() {
+  auto* core = leading_core();
+  if (core == nullptr) return "no meta server leads";
+  for (const auto& [id, table] : core->tables()) {
+    if (table.info.status != meta::TableStatus::kAvailable) continue;
+    for (const auto& partition : table.partitions) {
+      if (auto missing = missing_at(table, partition); !missing.empty()) return missing;
+    }
+  }
+  return {};
+}
+
 std::map<Gpid, SimCluster::Content> SimCluster::content(int i) {
   std::map<Gpid, Content> out;
-  auto& node = nodes_[static_cast<size_t>(i)];
-  if (!node.server) return out;
-  for (const auto& replica : node.server->replicas()) {
-    auto role = replica->role();
-    if (role != pacifica::Role::kPrimary && role != pacifica::Role::kSecondary) continue;
+  if (!up(i)) return out;
+  for (const auto& replica : server(i).replicas()) {
+    if (replica->role() != Role::kPrimary && replica->role() != Role::kSecondary) continue;
     auto& content = out[replica->gpid()];
+    content.ballot = replica->ballot();
     content.applied = replica->last_applied();
     auto engine = replica->hold_engine();
     auto rows = engine->store().iterate({}, nullptr, nullptr, false);
@@ -211,6 +349,60 @@ std::map<Gpid, SimCluster::Content> SimCluster::content(int i) {
     }
   }
   return out;
+}
+
+void SimCluster::check_leases() {
+  std::map<Gpid, int> serving;
+  for (int i = 0; i < options_.replicas; ++i) {
+    if (!up(i)) continue;
+    auto now = runtime(i).now();
+    if (!server(i).lease_valid(now)) continue;
+    for (const auto& replica : server(i).replicas()) {
+      if (!replica->serves_reads()) continue;
+      auto [other, first] = serving.emplace(replica->gpid(), i);
+      if (first) continue;
+      watch_.violation(fmt::format("{}: both r{} and r{} serve reads (S9)", replica->gpid(),
+                                   other->second, i));
+    }
+  }
+}
+
+std::string SimCluster::shut_down() {
+  for (int i = 0; i < options_.replicas; ++i) {
+    if (up(i) && !stopping(i)) stop(i);
+  }
+  auto all_down = [this] {
+    for (int i = 0; i < options_.replicas; ++i) {
+      if (up(i)) return false;
+    }
+    return true;
+  };
+  if (!world_.run_until(all_down, std::chrono::seconds(30))) return "a replica server does not stop";
+  for (int i = 0; i < options_.replicas; ++i) {
+    if (auto open = files(i).open_files(); open != 0)
+      return fmt::format("r{} left {} files open", i, open);
+  }
+  for (int i = 0; i < options_.metas; ++i) {
+    auto& meta = metas_[static_cast<size_t>(i)];
+    bool stopped = false;
+    meta.runtime->shard(0).post([&] { meta.server->stop([&stopped] { stopped = true; }); });
+    if (!world_.run_until([&] { return stopped; }, std::chrono::seconds(10)))
+      return fmt::format("m{} does not stop", i);
+    kill_meta(i);
+  }
+  for (auto& client : clients_) {
+    client.runtime->shard(0).post([&client] { client.core->stop(); });
+  }
+  world_.run_for(std::chrono::seconds(10));
+  for (auto& client : clients_) {
+    if (auto left = client.core->in_flight(); left != 0)
+      return fmt::format("{}: {} operations never ended", client.runtime->name(), left);
+    client.core.reset();
+    client.network.reset();
+    if (auto left = client.runtime->queued(); left != 0)
+      return fmt::format("{} left {} tasks behind", client.runtime->name(), left);
+  }
+  return {};
 }
 
 }  // namespace markab::sim

@@ -15,7 +15,13 @@ constexpr uint64_t kSector = 512;
 class SimFileSystem::Appender final : public io::AppendFile {
  public:
   Appender(SimFileSystem& files, std::string path, NodePtr node)
-      : files_(files), life_(files.life_), path_(std::move(path)), node_(std::move(node)) {}
+      : files_(files), life_(files.life_), path_(std::move(path)), node_(std::move(node)) {
+    ++files_.open_files_;
+  }
+  ~Appender() override {
+    std::lock_guard lock(files_.mutex_);
+    if (life_ == files_.life_) --files_.open_files_;
+  }
 
   Status append(std::string_view data) override {
     std::lock_guard lock(files_.mutex_);
@@ -56,7 +62,13 @@ class SimFileSystem::Reader final : public io::ReadFile {
         life_(files.life_),
         path_(std::move(path)),
         node_(std::move(node)),
-        size_(node_->content.size()) {}
+        size_(node_->content.size()) {
+    ++files_.open_files_;
+  }
+  ~Reader() override {
+    std::lock_guard lock(files_.mutex_);
+    if (life_ == files_.life_) --files_.open_files_;
+  }
 
   Status read(uint64_t offset, size_t n, std::string& out) override {
     std::lock_guard lock(files_.mutex_);
@@ -88,7 +100,7 @@ SimFileSystem::SimFileSystem(uint64_t seed, const Options& options)
     auto s = create_directories(path);
     MARKAB_ASSERT(s.ok(), "a directory of the start cannot be made", path, s);
   }
-  durable_ = live_;
+  durable_ = start_ = live_;
   changes_.clear();
 }
 
@@ -96,8 +108,36 @@ SimFileSystem::~SimFileSystem() = default;
 
 void SimFileSystem::stop() {
   std::lock_guard lock(mutex_);
+  end_life();
+}
+
+void SimFileSystem::end_life() {
   running_ = false;
   ++life_;
+  open_files_ = 0;
+}
+
+void SimFileSystem::wipe() {
+  std::lock_guard lock(mutex_);
+  MARKAB_ASSERT(open_files_ == 0, "a disk is taken out of a machine that runs", open_files_);
+  end_life();
+  live_ = durable_ = start_;
+  changes_.clear();
+  running_ = true;
+}
+
+int SimFileSystem::open_files() const {
+  std::lock_guard lock(mutex_);
+  return open_files_;
+}
+
+std::vector<std::string> SimFileSystem::durable_files() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> out;
+  for (const auto& [path, node] : live_) {
+    if (!node->directory && node->synced > 0) out.push_back(path);
+  }
+  return out;
 }
 
 void SimFileSystem::crash() {
@@ -111,8 +151,7 @@ void SimFileSystem::crash() {
 
 void SimFileSystem::crash(uint64_t seed) {
   std::lock_guard lock(mutex_);
-  running_ = false;
-  ++life_;
+  end_life();
   Random random(seed);
   lose_names(random);
   std::set<Node*> seen;

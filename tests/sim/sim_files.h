@@ -65,10 +65,16 @@ class SimFileSystem final : public io::FileSystem {
   void fail_next_sync(const std::string& part, Status status);
   // Flips the bits of `mask` in one byte of what is durable. Asserted: the byte is there.
   void rot(const std::string& path, uint64_t offset, uint8_t mask);
+  // A new disk: everything but the directories of the start is gone. While the machine is down.
+  void wipe();
 
   // --- for checks ---
   Counters counters() const;
   uint64_t used_bytes() const;
+  // Handles of this life that were not destroyed.
+  int open_files() const;
+  // Of files that have durable bytes, in order.
+  std::vector<std::string> durable_files() const;
   // How much of the file a crash cannot take.
   uint64_t synced_bytes(const std::string& path) const;
 
@@ -118,6 +124,7 @@ class SimFileSystem final : public io::FileSystem {
   // The gate of every call: kDiskIoError when the machine is down or the disk fails by chance.
   Status admit(double rate, std::string_view what, const std::string& path);
   Result<NodePtr> find_file(std::string_view what, const std::string& path);
+  void end_life();
   void change(Change change);
   void lose_names(Random& random);
   void lose_content(Node& node, Random& random);
@@ -137,6 +144,8 @@ class SimFileSystem final : public io::FileSystem {
   Names live_;
   Names durable_;
   std::vector<Change> changes_;  // from durable_ to live_, in order
+  Names start_;                  // what exists on a new disk
+  int open_files_ = 0;
 };
 
 }  // namespace markab::sim

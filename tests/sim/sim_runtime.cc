@@ -85,9 +85,8 @@ bool SimWorld::run_next(Instant deadline) {
       owner->held_.push_back(next.id);
       continue;
     }
-    for (uint64_t word : {static_cast<uint64_t>(next.at.ns), next.sequence}) {
-      fingerprint_ = (fingerprint_ ^ word) * 0x100000001b3ull;
-    }
+    note(static_cast<uint64_t>(next.at.ns));
+    note(next.sequence);
     ++events_run_;
     SimShard* shard = event->shard;
     Task task = release(*event);
@@ -186,6 +185,12 @@ void SimRuntime::kill() {
 }
 
 void SimRuntime::pause() { paused_ = true; }
+
+size_t SimRuntime::queued() const {
+  return static_cast<size_t>(
+      std::count_if(world_.events_.begin(), world_.events_.end(),
+                    [this](const auto& event) { return event.used && event.owner == this; }));
+}
 
 void SimRuntime::resume() {
   if (!paused_) return;

@@ -70,6 +70,10 @@ class SimWorld {
   // A hash of all that ran so far (times and order): two runs of one seed that differ are not
   // deterministic.
   uint64_t fingerprint() const { return fingerprint_; }
+  // Takes something that happened into the fingerprint: a message's bytes, an operation's result.
+  void note(uint64_t what) { fingerprint_ = (fingerprint_ ^ what) * 0x100000001b3ull; }
+  // The node whose event runs at this moment; nullptr outside of events and in the world's own.
+  const SimRuntime* running() const { return current_runtime_; }
 
  private:
   friend class SimRuntime;
@@ -161,6 +165,8 @@ class SimRuntime final : public io::Runtime {
 
   SimWorld& world() { return world_; }
   const std::string& name() const { return name_; }
+  // Tasks, timers and blocking work that have not run yet. Walks the whole queue.
+  size_t queued() const;
 
  private:
   friend class SimWorld;
