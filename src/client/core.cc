@@ -29,6 +29,7 @@ struct Core::Call {
   AnswerCallback done;
 
   uint32_t attempt = 0;
+  uint32_t unsure = 0;  // of these, ended without our knowing whether they took effect
   int32_t index = -1;  // of the last attempt, as are the next three
   HostPort node;
   Ballot ballot = 0;
@@ -127,6 +128,7 @@ Core::Call* Core::add(Table& table, Instant deadline, AnswerCallback& done) {
   call->deadline = deadline;
   call->done = std::move(done);
   call->attempt = 0;
+  call->unsure = 0;
   call->index = -1;
   call->node = {};
   call->ballot = 0;
@@ -244,7 +246,10 @@ void Core::on_reply(CallId id, uint32_t attempt, HostPort node, rpc::Reply reply
   if (code == Errc::kTimeout && !reply.never_sent) return fail_at_deadline(*call);
   unlink(*call);
   Remedy remedy = reply.never_sent ? remedy_of_unsent(code) : remedy_of(code);
-  if (remedy == Remedy::kUnsure && call->idempotent()) remedy = Remedy::kReroute;
+  if (remedy == Remedy::kUnsure && call->idempotent()) {
+    remedy = Remedy::kReroute;
+    ++call->unsure;
+  }
   switch (remedy) {
     case Remedy::kReroute:
       return wait(*call, true);
@@ -369,6 +374,7 @@ void Core::on_silence(Call& call) {
     return fail(call, ErrorCode::kUnknownOutcome,
                 "the answer is missing, and whether it was done is not known");
   }
+  ++call.unsure;
   unlink(call);
   send(call);
 }
@@ -377,6 +383,7 @@ void Core::on_silence(Call& call) {
 
 void Core::finish(Call& call, Answer answer) {
   unlink(call);
+  answer.unsure_attempts = call.unsure;
   AnswerCallback done = std::move(call.done);
   call.timer.cancel();
   call.state = Call::State::kFree;

@@ -156,8 +156,15 @@ class PosixFileSystem final : public FileSystem {
   }
   Status create_directories(const std::string& path) override {
     std::error_code error;
+    std::vector<fs::path> fresh;
+    for (auto at = fs::path(path); !at.empty() && !fs::exists(at, error); at = at.parent_path())
+      fresh.push_back(at);
     fs::create_directories(path, error);
-    return error ? posix_error("creating the directory", path, error.value()) : Status();
+    if (error) return posix_error("creating the directory", path, error.value());
+    for (const auto& made : fresh) {
+      if (auto s = sync_directory(made.parent_path().string()); !s.ok()) return s;
+    }
+    return {};
   }
   Status sync_directory(const std::string& path) override {
     int fd = ::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

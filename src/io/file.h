@@ -57,6 +57,8 @@ class FileSystem {
   virtual Status remove(const std::string& path) = 0;
   // Removes a directory and all below; Ok when absent.
   virtual Status remove_all(const std::string& path) = 0;
+  // Also those above it. Durable when it returns Ok: what is synced in a directory that a crash
+  // forgets is lost.
   virtual Status create_directories(const std::string& path) = 0;
   virtual Status sync_directory(const std::string& path) = 0;
   // Names (not paths) in a directory, sorted.

@@ -89,11 +89,14 @@ void MetaLink::on_beacon_answer(Instant sent, const rpc::Reply& reply) {
                 leader());
     return;
   }
+  auto now = shard_.now();
   auto until = sent + options_.lease;
-  if (until.ns > lease_until_.load(std::memory_order_relaxed))
-    lease_until_.store(until.ns, std::memory_order_release);
-  auto left = until - shard_.now();
-  lease_timer_ = shard_.after(std::max(left, Duration(0)), [this] {
+  if (until <= now || until <= granted_until_) return;  // of no use any more
+  // Whatever the timer did: a process that slept may hear of the next lease before it notices that
+  // the last one ran out.
+  bool lapsed = now >= granted_until_;
+  granted_until_ = until;
+  lease_timer_ = shard_.after(until - now, [this] {
     connected_ = false;
     MARKAB_WARN(
         "the lease ran out: no meta server answered for {} ms; reads and writes are refused until "
@@ -101,10 +104,19 @@ void MetaLink::on_beacon_answer(Instant sent, const rpc::Reply& reply) {
         std::chrono::duration_cast<std::chrono::milliseconds>(options_.lease).count());
     on_lost_();
   });
-  if (!connected_) {
+  if (lapsed || !connected_) {
     connected_ = true;
+    confirmed_ = false;
+    ++term_;
     on_connected_();
   }
+  if (confirmed_) lease_until_.store(until.ns, std::memory_order_release);
+}
+
+void MetaLink::confirm(uint64_t term) {
+  if (stopped_ || term != term_) return;
+  confirmed_ = true;
+  lease_until_.store(granted_until_.ns, std::memory_order_release);
 }
 
 void MetaLink::follow(HostPort leader) {

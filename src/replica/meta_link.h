@@ -4,6 +4,9 @@
 //
 // The lease counts from the send time of the last beacon that the leader acknowledged, on the
 // monotonic clock (spec 04 §1.9); lease_valid() is read by every shard for every request.
+//
+// When a lease had run out, others may lead meanwhile what was led here: the next lease counts only
+// once its owner has confirmed that every replica here was told its membership since (04 S9).
 
 #include <atomic>
 #include <cstdint>
@@ -30,9 +33,13 @@ class MetaLink {
   MetaLink(io::Shard& shard, rpc::Network& network, MetaLinkOptions options, MetricEntity& metrics);
   ~MetaLink();
 
-  // Begins to send beacons. `on_connected` is called each time the lease is (re)gained; `on_lost`
-  // when it ran out.
+  // Begins to send beacons. `on_connected` is called each time the lease is (re)gained after there
+  // was none: a new term begins. `on_lost` when it ran out.
   void start(Task on_connected, Task on_lost);
+  // On shard 0. The term, and that all replicas heard what a meta server said in it.
+  uint64_t term() const { return term_; }
+  bool confirmed() const { return confirmed_; }
+  void confirm(uint64_t term);
   void stop();
 
   // Any thread.
@@ -62,10 +69,13 @@ class MetaLink {
   Task on_lost_;
   size_t current_ = 0;
   bool connected_ = false;
+  bool confirmed_ = false;
+  uint64_t term_ = 0;
+  Instant granted_until_;
   bool stopped_ = true;
   io::TimerHandle beacon_timer_;
   io::TimerHandle lease_timer_;
-  std::atomic<int64_t> lease_until_{0};
+  std::atomic<int64_t> lease_until_{0};  // granted_until_ when it is confirmed, else less
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -311,6 +311,13 @@ void Replica::on_node_dead(HostPort node) {
   propose_waiting();
 }
 
+void Replica::disown(Ballot ballot) {
+  if (closed_ || core_->role() != Role::kPrimary || core_->ballot() != ballot) return;
+  MARKAB_WARN("{}: the meta server no longer names this node a member at ballot {}", gpid(), ballot);
+  core_->step_down(actions_);
+  perform();
+}
+
 void Replica::remove_secondary(HostPort node) {
   if (closed_) return;
   core_->remove_secondary(node, now(), actions_);

@@ -105,6 +105,9 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void on_membership(const pacifica::Membership& membership);
   void on_table_info(const TableInfo& table);
   void on_node_dead(HostPort node);
+  // The meta server does not count this replica a member any more, as it is at `ballot`: a primary
+  // stops serving until it knows more.
+  void disown(Ballot ballot);
   void remove_secondary(HostPort node);
   // As primary: invites `node` to learn.
   void invite_learner(HostPort node);

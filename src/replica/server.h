@@ -162,6 +162,8 @@ class ReplicaServer final : public ReplicaHost {
   void schedule_sync(Duration delay);
   void send_sync(std::vector<wire::replica_info> stored);
   void apply_sync(const wire::configuration_query_by_node_response& response);
+  void disown_absent(const wire::configuration_query_by_node_response& response,
+                     const std::map<Gpid, Ballot>& reported);
   void apply_membership(const wire::configuration_update_request& told);
   void report_missing(const wire::configuration_update_request& told);
   void collect_replicas(Callback<std::vector<wire::replica_info>> done);

@@ -1,6 +1,8 @@
 // What the meta servers tell a replica server, and what it asks them: config sync, proposals,
 // changes of memberships.
 
+#include <set>
+
 #include "base/log.h"
 #include "replica/server.h"
 #include "replica/table_info.h"
@@ -131,11 +133,15 @@ void ReplicaServer::collect_replicas(Callback<std::vector<wire::replica_info>> d
 void ReplicaServer::send_sync(std::vector<wire::replica_info> stored) {
   wire::configuration_query_by_node_request request;
   request.node = options_.self;
+  std::map<Gpid, Ballot> reported;
+  for (const auto& info : stored) reported[info.pid] = info.ballot;
   request.__set_stored_replicas(std::move(stored));
   link_->call(TaskCode::kConfigSync, rpc::encode_args(request), kMetaTimeout,
-              [this](rpc::Reply reply) {
+              [this, term = link_->term(), reported = std::move(reported)](rpc::Reply reply) {
                 syncing_ = false;
                 if (stopped_) return;
+                // What was asked in an earlier term may have been answered before it ended.
+                if (term != link_->term()) return schedule_sync(Duration(0));
                 wire::configuration_query_by_node_response response;
                 auto status = reply.status;
                 if (status.ok()) status = rpc::decode_result(reply.result, response);
@@ -146,7 +152,25 @@ void ReplicaServer::send_sync(std::vector<wire::replica_info> stored) {
                   return;
                 }
                 apply_sync(response);
+                disown_absent(response, reported);
+                if (link_->confirmed()) return;
+                io::after_all_shards(runtime_, control_, [this, term] { link_->confirm(term); });
               });
+}
+
+// Who is primary here at the ballot that was reported, and is not named a member in the answer,
+// leads no longer: it serves nothing more and asks what is current (spec 04 §1.9).
+void ReplicaServer::disown_absent(const wire::configuration_query_by_node_response& response,
+                                  const std::map<Gpid, Ballot>& reported) {
+  std::set<Gpid> told;
+  for (const auto& partition : response.partitions) told.insert(partition.config.pid);
+  for (const auto& [gpid, ballot] : reported) {
+    auto found = entries_.find(gpid);
+    if (told.contains(gpid) || found == entries_.end() || found->second.state != State::kOpen)
+      continue;
+    auto replica = found->second.replica;
+    replica->shard().post([replica, ballot = ballot] { replica->disown(ballot); });
+  }
 }
 
 void ReplicaServer::apply_sync(const wire::configuration_query_by_node_response& response) {

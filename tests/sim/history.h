@@ -39,6 +39,7 @@ struct Operation {
   int64_t number = 0;   // kIncrement: the new value
 
   int client = 0;
+  uint32_t repeats = 0;  // attempts before, which may have taken effect as well
   Instant begin;
   Instant end = kNever;
 };

@@ -499,6 +499,9 @@ Status SimFileSystem::create_directories(const std::string& raw) {
   if (auto it = live_.find(path); it != live_.end() && !it->second->directory) {
     return error(Errc::kPathAlreadyExist, "creating the directory", path, "File exists");
   }
+  for (auto it = missing.rbegin(); it != missing.rend(); ++it) {
+    if (auto s = sync_directory_locked(parent(*it)); !s.ok()) return s;
+  }
   return {};
 }
 

@@ -140,6 +140,7 @@ class Run {
 
   // Bursts, when operations meet in flight, and calm, when it is the rare events that matter.
   void change_pace(bool busy) {
+    if (healing_) busy = true;
     auto think = busy ? milliseconds(3 + static_cast<int64_t>(random().below(15)))
                       : milliseconds(200 + static_cast<int64_t>(random().below(2000)));
     auto lasting = busy ? milliseconds(200 + static_cast<int64_t>(random().below(800)))
@@ -177,6 +178,8 @@ class Run {
       return false;
     }
     timeline_->line("-", "the cluster is whole");
+    healing_ = true;
+    workload_->set_pace(milliseconds(20));
     workload_->mark();
     if (!world().run_until([this] { return workload_->all_moved(); }, kProgressBound)) {
       complain(fmt::format("{} could not be written for {} s in a healthy cluster",
@@ -251,6 +254,7 @@ class Run {
   std::unique_ptr<Timeline> timeline_;
   std::unique_ptr<Faults> faults_;
   std::unique_ptr<Workload> workload_;
+  bool healing_ = false;
   SimCluster cluster_;
 };
 

@@ -11,7 +11,7 @@ namespace {
 using OpKind = Operation::Kind;
 using Outcome = Operation::Outcome;
 
-constexpr size_t kOperationsPerKey = 48;
+constexpr size_t kOperationsPerKey = 48;  // or a few more; half of what the judge takes
 // Each may take effect at any later time, which the judge must consider.
 constexpr int kUnknownPerKey = 4;
 constexpr Duration kFinalTimeout = std::chrono::seconds(5);
@@ -157,6 +157,15 @@ void Workload::finish(History& history, Operation&& operation) {
         break;
     }
   }
+  // An idempotent operation that was repeated may have taken effect before, and may once more.
+  if (operation.repeats > 0 && operation.outcome == Outcome::kDone &&
+      operation.kind != OpKind::kGet) {
+    auto other = operation;
+    other.outcome = Outcome::kUnknown;
+    other.end = kNever;
+    ++history.unknown;
+    history.operations.push_back(std::move(other));
+  }
   cluster_.world().note(crc64(to_string(operation)));
   if (on_end_) on_end_(history.name, operation);
   history.operations.push_back(std::move(operation));
@@ -174,6 +183,7 @@ void Workload::call(int client, client::Prepared<T> prepared, Duration timeout, 
             [held, take, read = prepared.read](client::Answer answer) {
               auto& op = held->first;
               auto error = answer.error;
+              op.repeats = answer.unsure_attempts;
               if (!error) {
                 auto outcome = read(std::move(answer));
                 error = outcome.error();
