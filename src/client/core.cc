@@ -30,7 +30,7 @@ struct Core::Call {
 
   uint32_t attempt = 0;
   uint32_t unsure = 0;  // of these, ended without our knowing whether they took effect
-  int32_t index = -1;  // of the last attempt, as are the next three
+  int32_t index = -1;   // of the last attempt, as are the next three
   HostPort node;
   Ballot ballot = 0;
   Instant sent_at;

@@ -313,7 +313,8 @@ void Replica::on_node_dead(HostPort node) {
 
 void Replica::disown(Ballot ballot) {
   if (closed_ || core_->role() != Role::kPrimary || core_->ballot() != ballot) return;
-  MARKAB_WARN("{}: the meta server no longer names this node a member at ballot {}", gpid(), ballot);
+  MARKAB_WARN("{}: the meta server no longer names this node a member at ballot {}", gpid(),
+              ballot);
   core_->step_down(actions_);
   perform();
 }

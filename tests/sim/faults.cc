@@ -13,9 +13,9 @@ using std::chrono::seconds;
 FaultPlan draw_plan(Random& random) {
   FaultPlan plan;
   auto& w = plan.weights;
-  for (int* weight : {&w.noise, &w.cut, &w.flap, &w.kill, &w.crash, &w.power, &w.restart,
-                      &w.rolling, &w.pause, &w.meta, &w.slow_disk, &w.full_disk, &w.bad_disk,
-                      &w.rot, &w.new_disk, &w.clock, &w.move}) {
+  for (int* weight :
+       {&w.noise, &w.cut, &w.flap, &w.kill, &w.crash, &w.power, &w.restart, &w.rolling, &w.pause,
+        &w.meta, &w.slow_disk, &w.full_disk, &w.bad_disk, &w.rot, &w.new_disk, &w.clock, &w.move}) {
     if (random.chance(0.4)) *weight = 0;
     if (random.chance(0.1)) *weight *= 5;
   }
@@ -31,8 +31,8 @@ Faults::Faults(SimCluster& cluster, FaultPlan plan)
       meta_busy_(static_cast<size_t>(cluster.options().metas)) {}
 
 Duration Faults::between(Duration least, Duration most) {
-  return least +
-         Duration(static_cast<int64_t>(random().below(static_cast<uint64_t>((most - least).count()) + 1)));
+  return least + Duration(static_cast<int64_t>(
+                     random().below(static_cast<uint64_t>((most - least).count()) + 1)));
 }
 
 void Faults::say(const std::string& what) {
@@ -49,8 +49,8 @@ void Faults::start() { next(); }
 
 void Faults::next() {
   double u = static_cast<double>(random().below(1'000'000) + 1) / 1e6;
-  auto gap = Duration(
-      static_cast<int64_t>(-std::log(u) * static_cast<double>(plan_.mean_gap.count())));
+  auto gap =
+      Duration(static_cast<int64_t>(-std::log(u) * static_cast<double>(plan_.mean_gap.count())));
   later(gap, [this] {
     strike();
     next();
@@ -58,8 +58,10 @@ void Faults::next() {
 }
 
 void Faults::strike() {
-  if (lost_ && !nodes_[static_cast<size_t>(*lost_)].busy && cluster_.unhealthy().empty())
+  if (lost_ && !nodes_[static_cast<size_t>(*lost_)].busy && cluster_.boots(*lost_) > lost_boots_ &&
+      cluster_.unhealthy().empty()) {
     lost_.reset();
+  }
   ++struck_;
   const auto& w = plan_.weights;
   auto on_node = [this](void (Faults::*fault)(int)) {
@@ -209,6 +211,7 @@ bool Faults::may_lose(int node) {
     if (other.busy) return false;
   }
   lost_ = node;
+  lost_boots_ = cluster_.boots(node) - 1;
   return true;
 }
 
@@ -416,6 +419,7 @@ void Faults::rot(int node) {
     files.rot(name, offset, static_cast<uint8_t>(1u << random().below(8)));
     say(fmt::format("r{}: {} rots at {}", node, name, offset));
   }
+  lost_boots_ = cluster_.boots(node);
   if (random().chance(0.7)) {
     nodes_[static_cast<size_t>(node)].busy = true;
     cluster_.kill(node);
@@ -447,8 +451,7 @@ void Faults::clock() {
     clock.drift_ppm = static_cast<int64_t>(random().below(40001)) - 20000;
   } else {
     // Up to an hour, either way.
-    clock.wall_offset_us =
-        static_cast<int64_t>(random().below(7'200'000'000ull)) - 3'600'000'000ll;
+    clock.wall_offset_us = static_cast<int64_t>(random().below(7'200'000'000ull)) - 3'600'000'000ll;
   }
   say(fmt::format("r{}: its clock runs {} ppm fast, its wall clock is {} s ahead", i,
                   clock.drift_ppm, clock.wall_offset_us / 1'000'000));

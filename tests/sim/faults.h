@@ -2,10 +2,10 @@
 // What befalls a cluster, by chance from its seed: faults of network, machines, disks, clocks and
 // processes, and what operators do meanwhile. Several at once; each ends by itself.
 //
-// Some faults take away what was acknowledged on one node (a disk that rots or fails or is replaced;
-// a machine's end when the log is not synced on acknowledgement). Replication promises to survive
-// these one after the other, not at once: they strike one node, and the next one not before every
-// partition is whole again.
+// Some faults take away what was acknowledged on one node (a disk that rots or fails or is
+// replaced; a machine's end when the log is not synced on acknowledgement). Replication promises to
+// survive these one after the other, not at once: they strike one node, and the next one not before
+// every partition is whole again.
 
 #include <optional>
 #include <string>
@@ -19,23 +19,23 @@ namespace markab::sim {
 struct FaultPlan {
   // By kind; 0: never.
   struct Weights {
-    int noise = 4;       // losses, spikes, resets on all connections
-    int cut = 4;         // one node from some or all others, one way or both
-    int flap = 2;        // a cut that comes and goes
-    int kill = 4;        // the process ends, its machine lives
-    int crash = 4;       // the machine ends
-    int power = 1;       // all machines end
-    int restart = 2;     // SIGTERM
-    int rolling = 1;     // all nodes, one after the other
-    int pause = 4;       // SIGSTOP
-    int meta = 3;        // a meta server ends, sleeps, or is cut off from the coordinator
+    int noise = 4;    // losses, spikes, resets on all connections
+    int cut = 4;      // one node from some or all others, one way or both
+    int flap = 2;     // a cut that comes and goes
+    int kill = 4;     // the process ends, its machine lives
+    int crash = 4;    // the machine ends
+    int power = 1;    // all machines end
+    int restart = 2;  // SIGTERM
+    int rolling = 1;  // all nodes, one after the other
+    int pause = 4;    // SIGSTOP
+    int meta = 3;     // a meta server ends, sleeps, or is cut off from the coordinator
     int slow_disk = 2;
     int full_disk = 1;
-    int bad_disk = 1;    // operations fail with EIO
+    int bad_disk = 1;  // operations fail with EIO
     int rot = 1;
     int new_disk = 1;
     int clock = 2;
-    int move = 5;        // an administrator or the balancer moves replicas
+    int move = 5;  // an administrator or the balancer moves replicas
   } weights;
   Duration mean_gap = std::chrono::seconds(6);  // between the beginnings of two faults
 };
@@ -100,6 +100,7 @@ class Faults {
   std::vector<NodeState> nodes_;
   std::vector<bool> meta_busy_;
   std::optional<int> lost_;  // the node whose data may be gone
+  int lost_boots_ = 0;       // it must have booted since: what rots is noticed when it is read
   bool rolling_ = false;
   bool noisy_ = false;
   bool over_ = false;

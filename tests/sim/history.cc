@@ -167,11 +167,11 @@ std::string explain_history(const std::string& key, const std::vector<Operation>
                    [](const auto& a, const auto& b) { return a.begin < b.begin; });
   std::string out = fmt::format("{}: no order of its operations explains what clients saw:", key);
   for (const auto& op : ops) {
-    out += fmt::format("\n    {:12.6f} .. {:>12} client {}: {}",
-                       static_cast<double>(op.begin.ns) / 1e9,
-                       op.end == kNever ? std::string("-")
-                                        : fmt::format("{:.6f}", static_cast<double>(op.end.ns) / 1e9),
-                       op.client, to_string(op));
+    out += fmt::format(
+        "\n    {:12.6f} .. {:>12} client {}: {}", static_cast<double>(op.begin.ns) / 1e9,
+        op.end == kNever ? std::string("-")
+                         : fmt::format("{:.6f}", static_cast<double>(op.end.ns) / 1e9),
+        op.client, to_string(op));
   }
   return out;
 }

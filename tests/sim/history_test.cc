@@ -60,12 +60,12 @@ TEST(History, ConcurrentOperationsMayComeInAnyOrder) {
 }
 
 TEST(History, WhatIsUnknownMayHappenLateOrNever) {
-  EXPECT_TRUE(good({set("a", 1, 2), set("b", 3, -1, Outcome::kUnknown), get("a", 5, 6),
-                    get("a", 7, 8)}));
-  EXPECT_TRUE(good({set("a", 1, 2), set("b", 3, -1, Outcome::kUnknown), get("a", 5, 6),
-                    get("b", 7, 8)}));
-  EXPECT_FALSE(good({set("a", 1, 2), set("b", 3, -1, Outcome::kUnknown), get("b", 5, 6),
-                     get("a", 7, 8)}));
+  EXPECT_TRUE(
+      good({set("a", 1, 2), set("b", 3, -1, Outcome::kUnknown), get("a", 5, 6), get("a", 7, 8)}));
+  EXPECT_TRUE(
+      good({set("a", 1, 2), set("b", 3, -1, Outcome::kUnknown), get("a", 5, 6), get("b", 7, 8)}));
+  EXPECT_FALSE(
+      good({set("a", 1, 2), set("b", 3, -1, Outcome::kUnknown), get("b", 5, 6), get("a", 7, 8)}));
   EXPECT_FALSE(good({set("a", 1, 2), set("b", 3, 4, Outcome::kNot), get("b", 5, 6)}));
 }
 

@@ -60,7 +60,8 @@ int main(int argc, char** argv) {
   CLI::App app("Runs whole Markab clusters in one process, from seeds, under faults.");
   Arguments arguments;
   auto* one = app.add_option("--seed", arguments.seed, "run this seed");
-  app.add_option("--seeds", arguments.seeds, "run seeds A..B; exit 1 at a violation")->excludes(one);
+  app.add_option("--seeds", arguments.seeds, "run seeds A..B; exit 1 at a violation")
+      ->excludes(one);
   app.add_option("--jobs", arguments.jobs, "processes that share the seeds")
       ->check(CLI::Range(1, 64));
   app.add_option("--duration", arguments.seconds, "seconds of faults per seed (default: by seed)");
@@ -87,9 +88,9 @@ int main(int argc, char** argv) {
   squad.jobs = arguments.jobs;
   squad.max_simulated = Duration(static_cast<int64_t>(arguments.hours * 3600e9));
   squad.progress = !arguments.quiet;
-  squad.replay = fmt::format("{}{}", argv[0],
-                             arguments.seconds > 0 ? fmt::format(" --duration {}", arguments.seconds)
-                                                   : std::string());
+  squad.replay = fmt::format(
+      "{}{}", argv[0],
+      arguments.seconds > 0 ? fmt::format(" --duration {}", arguments.seconds) : std::string());
   if (!parse_range(arguments.seeds, squad.first, squad.last)) {
     fmt::print(stderr, "markab-sim: --seed N or --seeds A..B is needed; see --help\n");
     return 2;

@@ -133,8 +133,7 @@ replica::ServerOptions SimCluster::server_options(int i) const {
 
 replica::OpenEngine SimCluster::open_engine(int i) {
   auto& node = nodes_[static_cast<size_t>(i)];
-  return [this, &files = *node.files, who = node.runtime->name(),
-          seed = world_.random().next()](
+  return [this, &files = *node.files, who = node.runtime->name(), seed = world_.random().next()](
              engine::EngineOptions o) -> Result<std::unique_ptr<engine::Engine>> {
     engine::MapStoreOptions store;
     store.dir = o.dir;
@@ -167,9 +166,9 @@ void SimCluster::boot(int i) {
   node.metrics = std::make_unique<MetricRegistry>();
   node.dispatcher = std::make_unique<rpc::Dispatcher>();
   node.http = std::make_unique<rpc::HttpRouter>();
-  node.server = std::make_unique<replica::ReplicaServer>(*node.runtime, networks, *node.files,
-                                                         open_engine(i), server_options(i),
-                                                         *node.metrics);
+  node.server = std::make_unique<replica::ReplicaServer>(
+      *node.runtime, networks, *node.files, open_engine(i), server_options(i), *node.metrics);
+  node.start_time_ms = node.server->options().meta.start_time_ms;
   node.stopping = false;
   if (auto prepared = node.server->prepare_disks(); !prepared.ok()) {
     // As the real daemon: it says why and ends; its supervisor tries again later.
@@ -239,6 +238,7 @@ void SimCluster::stop(int i) {
 void SimCluster::report_death(int i) {
   wire::report_death_request report;
   report.node = replica_address(i);
+  report.start_time = nodes_[static_cast<size_t>(i)].start_time_ms;
   report.reason = "the supervisor saw it end";
   ask_meta(rpc::TaskCode::kReportDeath, rpc::encode_args(report), nullptr);
 }
@@ -361,8 +361,8 @@ void SimCluster::check_leases() {
       if (!replica->serves_reads()) continue;
       auto [other, first] = serving.emplace(replica->gpid(), i);
       if (first) continue;
-      watch_.violation(fmt::format("{}: both r{} and r{} serve reads (S9)", replica->gpid(),
-                                   other->second, i));
+      watch_.violation(
+          fmt::format("{}: both r{} and r{} serve reads (S9)", replica->gpid(), other->second, i));
     }
   }
 }
@@ -377,7 +377,8 @@ std::string SimCluster::shut_down() {
     }
     return true;
   };
-  if (!world_.run_until(all_down, std::chrono::seconds(30))) return "a replica server does not stop";
+  if (!world_.run_until(all_down, std::chrono::seconds(30)))
+    return "a replica server does not stop";
   for (int i = 0; i < options_.replicas; ++i) {
     if (auto open = files(i).open_files(); open != 0)
       return fmt::format("r{} left {} files open", i, open);

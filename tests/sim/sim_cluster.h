@@ -63,6 +63,7 @@ class SimCluster {
   meta::MetaCore* leading_core();
 
   // --- replica servers ---
+  int boots(int i) const { return nodes_[static_cast<size_t>(i)].boots; }
   bool up(int i) const { return nodes_[static_cast<size_t>(i)].server != nullptr; }
   void boot(int i);
   // The machine dies: what was not durable may be gone. Its peers hear nothing until it boots.
@@ -133,6 +134,7 @@ class SimCluster {
     Duration least_latency = std::chrono::microseconds(50);
     Duration most_latency = std::chrono::microseconds(500);
     bool stopping = false;
+    int64_t start_time_ms = 0;  // of the last process
     int boots = 0;
     int machine_boots = 0;
   };

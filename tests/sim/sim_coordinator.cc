@@ -45,18 +45,19 @@ class SimCoordinator::Session : public std::enable_shared_from_this<Session> {
 
   // Runs `task` at the service unless the way there is cut.
   void at_service(Task task) {
-    service_.world_.schedule_after(
-        service_.delay(), [self = shared_from_this(), task = std::move(task)] {
-          if (self->service_.hears(self->user_)) task();
-        });
+    service_.world_.schedule_after(service_.delay(),
+                                   [self = shared_from_this(), task = std::move(task)] {
+                                     if (self->service_.hears(self->user_)) task();
+                                   });
   }
   // From the service: runs `task` here unless the way back is cut.
   void at_user(Task task) {
-    service_.world_.schedule_after(
-        service_.delay(), [self = shared_from_this(), task = std::move(task)]() mutable {
-          if (!self->service_.reaches(self->user_) || self->over_) return;
-          self->shard_.post(std::move(task));
-        });
+    service_.world_.schedule_after(service_.delay(),
+                                   [self = shared_from_this(), task = std::move(task)]() mutable {
+                                     if (!self->service_.reaches(self->user_) || self->over_)
+                                       return;
+                                     self->shard_.post(std::move(task));
+                                   });
   }
   // The process is gone; nothing of it may be touched any more.
   void close() {
@@ -79,8 +80,7 @@ class SimCoordinator::Session : public std::enable_shared_from_this<Session> {
         mine = &service_.seats_.back();
       }
       mine->heard = service_.world_.now();
-      meta::Standing standing{service_.seats_.front().id == mine->id,
-                              service_.seats_.front().user};
+      meta::Standing standing{service_.seats_.front().id == mine->id, service_.seats_.front().user};
       at_user([this, sent, id = mine->id, standing] { on_answer(sent, id, standing); });
     });
   }
@@ -151,10 +151,10 @@ class SimCoordinator::SimStore final : public meta::StateStore {
     auto answer = std::make_shared<Callback<Status>>(std::move(done));
     await([answer] { (*answer)(Status(Errc::kTimeout, "the coordinator is out of reach")); });
     call([this, answer, ops = std::move(ops), seat = session_->seat(), number = call_] {
-      auto status = session_->service().find(seat) != nullptr &&
-                            session_->service().seats_.front().id == seat
-                        ? apply(ops)
-                        : Status(Errc::kHoldByOthers, "another session leads");
+      auto status =
+          session_->service().find(seat) != nullptr && session_->service().seats_.front().id == seat
+              ? apply(ops)
+              : Status(Errc::kHoldByOthers, "another session leads");
       session_->at_user([this, alive = alive_, answer, status, number] {
         if (*alive && land(number)) (*answer)(status);
       });
@@ -208,13 +208,13 @@ class SimCoordinator::SimStore final : public meta::StateStore {
 };
 
 SimCoordinator::Seat* SimCoordinator::find(uint64_t id) {
-  auto found = std::find_if(seats_.begin(), seats_.end(), [id](const Seat& s) { return s.id == id; });
+  auto found =
+      std::find_if(seats_.begin(), seats_.end(), [id](const Seat& s) { return s.id == id; });
   return found == seats_.end() ? nullptr : &*found;
 }
 
 void SimCoordinator::expire() {
-  std::erase_if(seats_,
-                [this](const Seat& s) { return world_.now() - s.heard > kSessionTimeout; });
+  std::erase_if(seats_, [this](const Seat& s) { return world_.now() - s.heard > kSessionTimeout; });
 }
 
 HostPort SimCoordinator::leader() const {
@@ -222,7 +222,7 @@ HostPort SimCoordinator::leader() const {
 }
 
 std::shared_ptr<SimCoordinator::Session> SimCoordinator::connect(SimRuntime& runtime,
-                                                                HostPort user) {
+                                                                 HostPort user) {
   return std::make_shared<Session>(*this, runtime, user);
 }
 

@@ -52,7 +52,9 @@ class SimCoordinator {
   bool reaches(HostPort user) const { return network_.passes(kAddress, user); }
   Seat* find(uint64_t id);
   void expire();
-  Duration delay() { return network_.faults().min_delay + Duration(world_.random().below(500'000)); }
+  Duration delay() {
+    return network_.faults().min_delay + Duration(world_.random().below(500'000));
+  }
 
   SimWorld& world_;
   SimNetwork& network_;

@@ -71,17 +71,17 @@ class SimNetwork::Sink final : public rpc::ReplySink {
     const auto& c = call_->connection;
     if (c->epoch != epoch_) return;  // the connection that brought the request is gone
     network_.world_.note(crc32c(result));
-    network_.transmit(
-        c, kBack, [&n = network_, call = call_, error, text = std::string(result)]() mutable {
-          auto block = std::make_shared<TextBlock>();
-          block->text = std::move(text);
-          rpc::Reply reply;
-          if (error != Errc::kOk)
-            reply.status = Status(error, fmt::format("{} answered so", call->to));
-          reply.result = block->text;
-          reply.block = block;
-          n.finish(call, std::move(reply));
-        });
+    network_.transmit(c, kBack,
+                      [&n = network_, call = call_, error, text = std::string(result)]() mutable {
+                        auto block = std::make_shared<TextBlock>();
+                        block->text = std::move(text);
+                        rpc::Reply reply;
+                        if (error != Errc::kOk)
+                          reply.status = Status(error, fmt::format("{} answered so", call->to));
+                        reply.result = block->text;
+                        reply.block = block;
+                        n.finish(call, std::move(reply));
+                      });
   }
   HostPort peer() const override { return call_->from; }
   const std::string& user() const override { return kNobody; }
@@ -242,9 +242,8 @@ void SimNetwork::transmit(const ConnectionPtr& c, Direction direction, Task deli
   if (faults_.reset > 0 && world_.random().chance(faults_.reset)) {
     auto broken = c;
     // Not from inside of the caller's call.
-    world_.schedule(world_.now(), [this, broken] {
-      break_connection(broken, "the connection was reset");
-    });
+    world_.schedule(world_.now(),
+                    [this, broken] { break_connection(broken, "the connection was reset"); });
   }
   bool open = direction == kForth ? passes(c->from, c->to) : passes(c->to, c->from);
   if (!open || !c->held[direction].empty()) {
@@ -261,11 +260,11 @@ void SimNetwork::put_under_way(const ConnectionPtr& c, Direction direction, Task
                   world_.random().below(static_cast<uint64_t>(faults_.max_spike.count()) + 1)));
   }
   c->last[direction] = std::max(c->last[direction], at);
-  world_.schedule(c->last[direction], [this, c, direction, epoch = c->epoch,
-                                       deliver = std::move(deliver)] {
-    bool straggler = direction == kForth && world_.now() < c->stragglers_until;
-    if (c->epoch == epoch || straggler) deliver();
-  });
+  world_.schedule(c->last[direction],
+                  [this, c, direction, epoch = c->epoch, deliver = std::move(deliver)] {
+                    bool straggler = direction == kForth && world_.now() < c->stragglers_until;
+                    if (c->epoch == epoch || straggler) deliver();
+                  });
 }
 
 void SimNetwork::heal(HostPort from, HostPort to) {
@@ -305,11 +304,10 @@ void SimNetwork::release(const ConnectionPtr& c, Direction direction) {
 void SimNetwork::break_connection(const ConnectionPtr& c, const char* why) {
   ++c->epoch;
   c->landing = world_.random().next() >> 8;
-  c->stragglers_until =
-      world_.random().chance(0.5)
-          ? world_.now() + Duration(static_cast<int64_t>(world_.random().below(
-                               static_cast<uint64_t>(kStragglers.count()))))
-          : Instant();
+  c->stragglers_until = world_.random().chance(0.5)
+                            ? world_.now() + Duration(static_cast<int64_t>(world_.random().below(
+                                                 static_cast<uint64_t>(kStragglers.count()))))
+                            : Instant();
   for (auto& held : c->held) held.clear();
   c->last[kForth] = c->last[kBack] = world_.now();
   auto calls = std::exchange(c->calls, {});

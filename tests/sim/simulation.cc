@@ -64,8 +64,8 @@ class Timeline {
   bool on() const { return file_ != nullptr; }
   void line(std::string_view who, std::string_view what) {
     if (file_ == nullptr) return;
-    fmt::print(file_, "{:12.6f} {:<6} {}\n", static_cast<double>(world_.now().ns - 1'000'000'000) / 1e9,
-               who, what);
+    fmt::print(file_, "{:12.6f} {:<6} {}\n",
+               static_cast<double>(world_.now().ns - 1'000'000'000) / 1e9, who, what);
   }
 
  private:
@@ -109,17 +109,18 @@ class Run {
 
   void prepare() {
     const auto& o = cluster_.options();
-    timeline_->line("-", fmt::format("{} metas, {} replica servers of {} shards, {} clients, log_sync "
-                                    "{}, flushes after {} bytes of log",
-                                    o.metas, o.replicas, o.shards, o.clients,
-                                    static_cast<int>(o.log_sync), o.flush_after_log_bytes));
+    timeline_->line(
+        "-", fmt::format("{} metas, {} replica servers of {} shards, {} clients, log_sync "
+                         "{}, flushes after {} bytes of log",
+                         o.metas, o.replicas, o.shards, o.clients, static_cast<int>(o.log_sync),
+                         o.flush_after_log_bytes));
     if (timeline_->on()) {
       faults_->on_event([this](const std::string& what) { timeline_->line("*", what); });
       if (options_.trace_operations) {
         workload_->on_end([this](const std::string& key, const Operation& op) {
           timeline_->line(fmt::format("c{}", op.client),
-                         fmt::format("{} {} (since {:.6f})", key, to_string(op),
-                                     static_cast<double>(op.begin.ns - 1'000'000'000) / 1e9));
+                          fmt::format("{} {} (since {:.6f})", key, to_string(op),
+                                      static_cast<double>(op.begin.ns - 1'000'000'000) / 1e9));
         });
       }
     }
@@ -151,8 +152,8 @@ class Run {
 
   // False: a violation ended it.
   bool strike() {
-    auto lasting = options_.duration.value_or(
-        seconds(120 + static_cast<int64_t>(dice_.below(480))));
+    auto lasting =
+        options_.duration.value_or(seconds(120 + static_cast<int64_t>(dice_.below(480))));
     faults_->start();
     world().run_until([this] { return !clean(); }, lasting);
     faults_->end();
@@ -214,7 +215,8 @@ class Run {
     };
     std::map<Gpid, std::vector<Held>> all;
     for (int i = 0; i < cluster_.options().replicas; ++i) {
-      for (auto& [gpid, content] : cluster_.content(i)) all[gpid].push_back({i, std::move(content)});
+      for (auto& [gpid, content] : cluster_.content(i))
+        all[gpid].push_back({i, std::move(content)});
     }
     for (auto& [gpid, held] : all) {
       const auto& newest = *std::max_element(held.begin(), held.end(), [](auto& a, auto& b) {
@@ -225,8 +227,8 @@ class Run {
         if (!member && content.applied != newest.content.applied) continue;
         if (newest.content.applied == content.applied && newest.content.rows == content.rows)
           continue;
-        complain(fmt::format("{}: r{} has {} rows at decree {}, r{} has {} at {}; they differ", gpid,
-                             i, content.rows.size(), content.applied, newest.node,
+        complain(fmt::format("{}: r{} has {} rows at decree {}, r{} has {} at {}; they differ",
+                             gpid, i, content.rows.size(), content.applied, newest.node,
                              newest.content.rows.size(), newest.content.applied));
       }
     }

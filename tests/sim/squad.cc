@@ -35,8 +35,8 @@ struct Report {
 
 struct Worker {
   pid_t pid = -1;
-  int to = -1;    // seeds
-  int from = -1;  // reports
+  int to = -1;        // seeds
+  int from = -1;      // reports
   uint64_t seed = 0;  // 0: none under way
   Clock::time_point began;
 };
@@ -157,7 +157,8 @@ class Squad {
 
   void wait() {
     std::vector<pollfd> polled;
-    for (const auto& worker : workers_) polled.push_back({worker.seed ? worker.from : -1, POLLIN, 0});
+    for (const auto& worker : workers_)
+      polled.push_back({worker.seed ? worker.from : -1, POLLIN, 0});
     ::poll(polled.data(), polled.size(), 1000);
     for (size_t i = 0; i < workers_.size(); ++i) {
       auto& worker = workers_[i];

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include "base/crc64.h"
+#include "base/escape.h"
+#include "base/log.h"
+#include "engine/effects.h"
 
 namespace markab::sim {
 
@@ -46,6 +49,17 @@ class WatchedStore final : public engine::Store {
   const std::string who_;
 };
 
+std::string describe(std::string_view effects) {
+  std::string out;
+  engine::EffectsReader reader(effects);
+  engine::Effect effect;
+  while (reader.next(effect)) {
+    out += fmt::format("{}{} ", effect.is_delete ? "-" : "+", escape(effect.key));
+    if (!effect.is_delete) out += escape(effect.value) + " ";
+  }
+  return out;
+}
+
 }  // namespace
 
 void Watch::violation(std::string what) {
@@ -55,14 +69,16 @@ void Watch::violation(std::string what) {
 void Watch::applied(Gpid gpid, const std::string& who, Decree before, Decree decree,
                     std::string_view effects) {
   ++writes_seen_;
+  MARKAB_DEBUG("{} applies decree {} at {}: {}", gpid, decree, who, describe(effects));
   if (decree != before + 1) {
-    violation(fmt::format("{} at {}: decree {} is applied after {} (S4)", gpid, who, decree, before));
+    violation(
+        fmt::format("{} at {}: decree {} is applied after {} (S4)", gpid, who, decree, before));
   }
   uint64_t content = crc64(effects);
   auto [seen, fresh] = applied_[gpid].try_emplace(decree, Seen{content, who});
   if (!fresh && seen->second.content != content) {
-    violation(fmt::format("{}: decree {} has one content at {} and another at {} (S2)", gpid, decree,
-                          seen->second.who, who));
+    violation(fmt::format("{}: decree {} has one content at {} and another at {} (S2)", gpid,
+                          decree, seen->second.who, who));
   }
 }
 

@@ -100,19 +100,9 @@ void MetaCore::cure_from_dropped(Table& table, Partition& p) {
     return fail(
         fmt::format("neither {} nor {} has a replica of it any more", prev->node, last->node));
   }
-  bool contradiction = (prev->ballot > last->ballot && prev->committed < last->committed) ||
-                       (prev->ballot < last->ballot && prev->committed > last->committed);
-  if (contradiction) {
-    return fail(fmt::format(
-        "{} has ballot {} and commit point {}, {} has {} and {}: they contradict", prev->node,
-        prev->ballot, prev->committed, last->node, last->ballot, last->committed));
-  }
-  Decree prepared = std::max(prev->prepared, last->prepared);
-  Decree committed = std::max(prev->committed, last->committed);
-  if (prepared < p.config.last_committed || prepared < committed) {
-    return fail(fmt::format("the last two have prepared up to {}, but {} is known to be committed",
-                            prepared, std::max(committed, p.config.last_committed)));
-  }
+  // The higher ballot was a member for longer. Its commit point may well be behind, for a restarted
+  // replica knows it only up to the last header it logged (04 §1.10); what counts is that it has
+  // prepared all that anybody knows to be committed.
   const DroppedReplica* chosen = last;
   if (prev->ballot != last->ballot) {
     chosen = prev->ballot > last->ballot ? prev : last;
@@ -120,6 +110,12 @@ void MetaCore::cure_from_dropped(Table& table, Partition& p) {
     chosen = prev->committed > last->committed ? prev : last;
   } else if (prev->prepared > last->prepared) {
     chosen = prev;
+  }
+  Decree committed = std::max({prev->committed, last->committed, p.config.last_committed});
+  if (chosen->prepared < committed) {
+    return fail(
+        fmt::format("{} has ballot {} and has prepared up to {}, but {} is known to be committed",
+                    chosen->node, chosen->ballot, chosen->prepared, committed));
   }
   assign_primary(table, p, chosen->node, "of the last two to serve it, it has most");
 }
