@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/crc64.h"
 #include "base/integer_text.h"
+#include "base/plant.h"
 #include "engine/check.h"
 #include "engine/effects.h"
 #include "engine/key_codec.h"
@@ -155,7 +156,7 @@ std::string_view Resolver::Impl::header(uint32_t expire_ts) {
 Resolver::Impl::Base Resolver::Impl::read_base(std::string_view raw_key) {
   Base base;
   std::string_view stored;
-  switch (overlay.find(raw_key, stored)) {
+  switch (MARKAB_PLANTED(kDropOverlay) ? Overlay::Seen::kNothing : overlay.find(raw_key, stored)) {
     case Overlay::Seen::kDeletion:
       return base;
     case Overlay::Seen::kValue:

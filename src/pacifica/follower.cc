@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/plant.h"
 #include "pacifica/replica_core.h"
 
 namespace markab::pacifica {
@@ -39,7 +40,9 @@ void ReplicaCore::on_prepare(HostPort from, uint64_t token, const Prepare& p, In
     out.push_back(SendAck{token, {error, ballot, prepared, last_committed_}});
   };
   if (!well_formed(from, p)) return answer(Errc::kInvalidState, ballot_, 0);
-  if (p.membership.ballot < ballot_) return answer(Errc::kVersionOutdated, ballot_, 0);  // S1
+  if (p.membership.ballot < ballot_ && !MARKAB_PLANTED(kSkipBallotCheck)) {
+    return answer(Errc::kVersionOutdated, ballot_, 0);  // S1
+  }
   on_membership(p.membership, now, out);
   if (Errc error = accepts(p); error != Errc::kOk) return answer(error, ballot_, 0);
   if (role_ == Role::kLearner && !streaming_) {
@@ -63,7 +66,7 @@ void ReplicaCore::on_prepare(HostPort from, uint64_t token, const Prepare& p, In
 
 // S13: a learner listens to its session only; a secondary to none.
 Errc ReplicaCore::accepts(const Prepare& p) const {
-  if (membership_.primary != p.membership.primary)
+  if (membership_.primary != p.membership.primary && !MARKAB_PLANTED(kSkipBallotCheck))
     return Errc::kInvalidState;  // two primaries at one ballot
   if (p.signature != 0) {
     return role_ == Role::kLearner && p.signature == signature_ ? Errc::kOk : Errc::kWrongChecksum;
@@ -73,7 +76,7 @@ Errc ReplicaCore::accepts(const Prepare& p) const {
 
 // The first message of a reign. False: this replica cannot follow it.
 bool ReplicaCore::enter_reign(const Prepare& p, Actions& out) {
-  if (p.reign < reign_) return false;
+  if (p.reign < reign_ && !MARKAB_PLANTED(kSkipBallotCheck)) return false;
   refuse_pending(Errc::kVersionOutdated, out);
   if (role_ == Role::kLearner) {
     if (reign_ != 0) return false;  // a new reign knows no learners

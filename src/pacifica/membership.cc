@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/plant.h"
 #include "pacifica/replica_core.h"
 
 namespace markab::pacifica {
@@ -100,7 +101,7 @@ Role ReplicaCore::role_under(const Membership& m) const {
 // whatever the number of members; reads wait until it is committed.
 void ReplicaCore::begin_reign(const Membership& m, Actions& out) {
   refuse_pending(Errc::kVersionOutdated, out);
-  append_reign(m.ballot, list_.last(), out);
+  append_reign(m.ballot, MARKAB_PLANTED(kReuseDecree) ? last_committed_ : list_.last(), out);
   membership_ = m;
   trusted_ = true;
   outside_ = false;

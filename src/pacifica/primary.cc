@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/plant.h"
 #include "pacifica/replica_core.h"
 
 namespace markab::pacifica {
@@ -57,7 +58,8 @@ void ReplicaCore::advance_commit(Actions& out) {
   if (role_ != Role::kPrimary || !ballot_durable()) return;
   Decree target = durable_end_;
   for (const auto& peer : peers_) {
-    if (peer.gating) target = std::min(target, peer.acked);
+    if (peer.gating && !MARKAB_PLANTED(kAckBeforeAllPrepared))
+      target = std::min(target, peer.acked);
   }
   if (target > last_committed_) commit_up_to(target, out);
 }

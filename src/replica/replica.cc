@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/plant.h"
 #include "replica/learner.h"
 #include "replica/table_info.h"
 
@@ -484,7 +485,8 @@ void Replica::act(pacifica::SendAck& action) {
 
 void Replica::act(pacifica::Commit& action) {
   metrics_.committed_requests.add();
-  to_apply_.push_back(std::move(action.mutation));
+  bool early = MARKAB_PLANTED(kApplyOutOfOrder) && !to_apply_.empty();
+  to_apply_.insert(to_apply_.end() - (early ? 1 : 0), std::move(action.mutation));
 }
 
 void Replica::act(pacifica::Abandon& action) {

@@ -53,6 +53,12 @@ class SimNetwork {
   const NetworkFaults& faults() const { return faults_; }
   // Nothing passes from `from` to `to` (one way) until the cut heals.
   void cut(HostPort from, HostPort to) { cuts_.insert({from, to}); }
+  void isolate(HostPort node, const std::vector<HostPort>& others) {
+    for (auto other : others) {
+      cut(node, other);
+      cut(other, node);
+    }
+  }
   void heal(HostPort from, HostPort to);
   void heal();
   bool passes(HostPort from, HostPort to) const { return !cuts_.contains({from, to}); }

@@ -130,6 +130,7 @@ class Squad {
         if (other.to >= 0) ::close(other.to);
         if (other.from >= 0) ::close(other.from);
       }
+      if (options_.silent && std::freopen("/dev/null", "w", stderr) == nullptr) ::_exit(1);
       serve_as_worker(options_.run, down[0], up[1]);
     }
     ::close(down[0]);
@@ -213,7 +214,7 @@ class Squad {
       result_.first_bad = seed;
       result_.first_complaint = complaint.substr(0, complaint.find('\n'));
     }
-    if (!options_.progress && options_.stop_at_violation) return;
+    if (options_.silent) return;
     fmt::print("VIOLATION at seed {}:\n{}  replay: {} --seed {}\n", seed, complaint,
                options_.replay, seed);
     std::fflush(stdout);

@@ -19,7 +19,8 @@ struct SquadOptions {
   // The first violation ends it: planted bugs are looked for, not counted.
   bool stop_at_violation = false;
   bool progress = true;
-  std::string replay;  // the command that replays a seed, but for " --seed N"
+  bool silent = false;  // says nothing of violations, nor do the children
+  std::string replay;   // the command that replays a seed, but for " --seed N"
 };
 
 struct SquadResult {
