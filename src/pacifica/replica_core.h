@@ -218,6 +218,19 @@ class ReplicaCore {
   // Out of service for good.
   void fail(Actions& out);
 
+  // Whether the log is known to hold all that this replica ever acknowledged.
+  bool trusted() const { return trusted_; }
+  // What the meta server is to judge this replica by: a doubtful log has no part in the ballots
+  // that were only heard of since.
+  Ballot reported_ballot() const {
+    return trusted_ ? ballot_ : std::min(ballot_, recovered_ballot_);
+  }
+  // The meta server chose this replica to lead, knowing that its log is doubtful: nobody has more
+  // (04 §2.2, last sentence). Before the membership that says so.
+  void trust() {
+    if (role_ == Role::kInactive) trusted_ = true;
+  }
+
   Role role() const { return role_; }
   Ballot ballot() const { return ballot_; }
   const Membership& membership() const { return membership_; }

@@ -14,6 +14,8 @@ using pacifica::Role;
 namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(50);
+// In the replica's directory while its log may lack what it acknowledged (04 §2.2).
+constexpr char kDoubtfulMark[] = "/.doubtful";
 constexpr Duration kMaintenance = std::chrono::seconds(1);
 constexpr int64_t kReadLogLines = 10;
 constexpr Duration kShowStore = std::chrono::seconds(10);
@@ -167,6 +169,14 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
       if (auto s = replica.log_->reset(applied); !s.ok()) return s;
     }
   }
+  // Only learning ends it: the next process finds nothing wrong with the machine, nor with a log
+  // that this one has mended.
+  auto mark = options.dir + kDoubtfulMark;
+  if (!recovery.trusted) {
+    if (auto s = files.write_atomic(mark, "{}"); !s.ok()) return s;
+  }
+  replica.marked_doubtful_ = files.exists(mark);
+  if (replica.marked_doubtful_) recovery.trusted = false;
   replica.applied_ = applied;
   replica.resolver_ = std::make_unique<engine::Resolver>(engine);
   MARKAB_INFO(
@@ -310,6 +320,22 @@ void Replica::on_node_dead(HostPort node) {
   core_->on_node_dead(node, now(), actions_);
   perform();
   propose_waiting();
+}
+
+// A member again, with all that the group has.
+void Replica::remove_doubt() {
+  if (!marked_doubtful_) return;
+  marked_doubtful_ = false;
+  host_.runtime().blocking().run(
+      shard_,
+      [self = shared_from_this()] {
+        auto& files = self->host_.files();
+        auto s = files.remove(self->dir() + kDoubtfulMark);
+        if (s.ok()) s = files.sync_directory(self->dir());
+        if (!s.ok())
+          MARKAB_WARN("{}: it will learn once more at its next start: {}", self->gpid(), s);
+      },
+      [] {});
 }
 
 void Replica::disown(Ballot ballot) {
@@ -513,6 +539,7 @@ void Replica::act(pacifica::RoleChanged& action) {
               core_->last_committed(), applied_);
   hand_over_timer_.cancel();
   handing_over_ = false;
+  if (action.role == Role::kPrimary || action.role == Role::kSecondary) remove_doubt();
   host_.on_role_changed(*this, static_cast<Role>(metrics_.role.value()), action.role);
   metrics_.role.set(static_cast<int64_t>(action.role));
   metrics_.ballot.set(action.ballot);
@@ -536,6 +563,14 @@ void Replica::act(pacifica::LearnerDropped& action) {
 
 void Replica::act(pacifica::RelearnNeeded& action) {
   MARKAB_ERROR("{}: this replica leaves its group and learns anew: {}", gpid(), action.reason);
+  marked_doubtful_ = true;
+  host_.runtime().blocking().run(
+      shard_,
+      [self = shared_from_this()] {
+        auto s = self->host_.files().write_atomic(self->dir() + kDoubtfulMark, "{}");
+        if (!s.ok()) MARKAB_WARN("{}: {}", self->gpid(), s);
+      },
+      [] {});
 }
 
 void Replica::apply_committed() {

@@ -131,6 +131,10 @@ class Replica : public std::enable_shared_from_this<Replica> {
   pacifica::Role role() const { return core_->role(); }
   const pacifica::Membership& membership() const { return core_->membership(); }
   Ballot ballot() const { return core_->ballot(); }
+  Ballot reported_ballot() const { return core_->reported_ballot(); }
+  bool doubtful() const { return core_->role() == pacifica::Role::kInactive && !core_->trusted(); }
+  // Leads although its log is doubtful, by the meta server's choice.
+  void lead_as_it_is() { core_->trust(); }
   Decree last_committed() const { return core_->last_committed(); }
   Decree last_prepared() const { return core_->last_prepared(); }
   Decree last_applied() const { return applied_; }
@@ -206,6 +210,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void update_gates();
   void tell_durable();
   void finish_step_down();
+  void remove_doubt();
   void flush_messages();
   void schedule_tick();
   void tick();
@@ -306,6 +311,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   Instant shown_at_;        // what the store says about itself
   bool reconfiguring_ = false;  // the store is being told of settings
   bool broken_ = false;
+  bool marked_doubtful_ = false;  // there is a file that says so
   bool closed_ = false;
 };
 

@@ -113,8 +113,9 @@ void ReplicaServer::collect_replicas(Callback<std::vector<wire::replica_info>> d
         if (replica->shard_index() != shard) continue;
         wire::replica_info info;
         info.pid = replica->gpid();
-        info.ballot = replica->ballot();
-        info.status = to_wire(replica->role());
+        info.ballot = replica->reported_ballot();
+        info.status =
+            replica->doubtful() ? wire::partition_status::PS_ERROR : to_wire(replica->role());
         info.last_committed_decree = replica->last_committed();
         info.last_prepared_decree = replica->last_prepared();
         info.last_durable_decree = replica->last_durable();
@@ -269,6 +270,11 @@ void ReplicaServer::on_proposal(rpc::Request request) {
       replica->shard().post([replica, held, type = told->type, node, m, self = options_.self,
                              table = to_table(told->info)] {
         replica->on_table_info(table);
+        // Chosen from what was dropped, when nobody else was left.
+        if (type == wire::config_type::CT_ASSIGN_PRIMARY && m.primary == self &&
+            m.secondaries.empty() && m.ballot > replica->ballot()) {
+          replica->lead_as_it_is();
+        }
         replica->on_membership(m);
         if (node != self) {
           if (type == wire::config_type::CT_ADD_SECONDARY ||

@@ -16,6 +16,7 @@ constexpr size_t kOperationsPerKey = 48;  // or a few more; half of what the jud
 // Each may take effect at any later time, which the judge must consider.
 constexpr int kUnknownPerKey = 4;
 constexpr uint32_t kMostRepeats = 3;
+constexpr Duration kLongestPause = std::chrono::seconds(5);
 constexpr Duration kFinalTimeout = std::chrono::seconds(5);
 // A pair whose rows differ reads as this, which nobody wrote.
 constexpr char kTorn[] = "torn";
@@ -90,7 +91,9 @@ void Workload::next(int client) {
 void Workload::again(int client) {
   // Exponential, so that operations come in bunches and in gaps.
   double u = static_cast<double>(random().below(1'000'000) + 1) / 1e6;
-  auto pause = Duration(static_cast<int64_t>(-std::log(u) * static_cast<double>(think_.count())));
+  auto pause =
+      std::min(Duration(static_cast<int64_t>(-std::log(u) * static_cast<double>(think_.count()))),
+               kLongestPause);
   auto timer = std::make_shared<io::TimerHandle>();
   *timer = cluster_.client(client).shard().after(pause, [this, client, timer] {
     auto release = std::move(*timer);

@@ -110,7 +110,7 @@ void MetaCore::take_report(Node& node, const ReplicaReport& report, SyncReply& r
                             [&](const DroppedReplica& d) { return d.node == node.address; });
   int64_t drop_time = known == p->dropped.end() ? 0 : known->drop_time_ms;
   note_dropped(*p, DroppedReplica{node.address, drop_time, true, report.ballot, report.committed,
-                                  report.prepared});
+                                  report.prepared, report.status == ReplicaStatus::kError});
   bool kept = std::any_of(p->dropped.begin(), p->dropped.end(),
                           [&](const DroppedReplica& d) { return d.node == node.address; });
   // 03 §19 row 24: an extra copy goes only while the partition is whole.

@@ -106,6 +106,8 @@ void MetaCore::cure_from_dropped(Table& table, Partition& p) {
   const DroppedReplica* chosen = last;
   if (prev->ballot != last->ballot) {
     chosen = prev->ballot > last->ballot ? prev : last;
+  } else if (prev->doubtful != last->doubtful) {
+    chosen = prev->doubtful ? last : prev;
   } else if (prev->committed != last->committed) {
     chosen = prev->committed > last->committed ? prev : last;
   } else if (prev->prepared > last->prepared) {

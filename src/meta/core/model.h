@@ -150,6 +150,7 @@ struct DroppedReplica {
   Ballot ballot = -1;
   Decree committed = -1;
   Decree prepared = -1;
+  bool doubtful = false;  // its log may lack what it acknowledged (04 §2.2)
 };
 
 // One step that an operator or the balancer asked for (PROPOSE_BALANCER).

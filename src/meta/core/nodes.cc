@@ -119,8 +119,10 @@ void MetaCore::on_report_death(HostPort address, int64_t start_time_ms, const st
     note(fmt::format("{} is reported dead but is not known here", address));
     return;
   }
-  if (start_time_ms != 0 && node->start_time_ms != 0 && start_time_ms < node->start_time_ms) {
-    note(fmt::format("{} is reported dead, but that was an earlier incarnation ({} < {})", address,
+  // Not "later than": wall clocks step back, and then an earlier incarnation has the greater
+  // number.
+  if (start_time_ms != 0 && node->start_time_ms != 0 && start_time_ms != node->start_time_ms) {
+    note(fmt::format("{} is reported dead, but that was another incarnation ({}, not {})", address,
                      start_time_ms, node->start_time_ms));
     return;
   }

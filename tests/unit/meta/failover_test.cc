@@ -122,6 +122,9 @@ TEST_F(FailoverTest, AReportAboutAnEarlierIncarnationIsNoNews) {
   w.report_death(a, 1000);
   EXPECT_EQ(w.core->alive_nodes(), 3);
   EXPECT_TRUE(w.changes.empty());
+  w.report_death(a, 3000);  // its wall clock stepped back between the two
+  EXPECT_EQ(w.core->alive_nodes(), 3);
+  EXPECT_TRUE(w.changes.empty());
 }
 
 TEST_F(FailoverTest, AReportWithoutStartTimeMeansTheCurrentIncarnation) {
