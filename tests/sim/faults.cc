@@ -121,6 +121,7 @@ void Faults::end() {
     cluster_.set_disk_latency(i, std::chrono::microseconds(50), std::chrono::microseconds(500));
     cluster_.set_clock(i, {0, cluster_.clock(i).wall_offset_us});
     if (cluster_.up(i)) cluster_.runtime(i).resume();
+    disk_is_well(i);
     if (!cluster_.up(i)) boot(i);
   }
   say("all faults end");
@@ -402,10 +403,26 @@ void Faults::bad_disk(int node) {
   if (random().chance(0.5)) rates.metadata = rate;
   say(fmt::format("r{}: its disk fails ({:.2f})", node, rate));
   cluster_.files(node).set_fault_rates(rates);
+  nodes_[static_cast<size_t>(node)].bad_disk = true;
   later(between(milliseconds(100), seconds(10)), [this, node] {
     cluster_.files(node).set_fault_rates({});
     say(fmt::format("r{}: its disk works again", node));
+    disk_is_well(node);
   });
+}
+
+// Its operator restarts the daemon, which does not trust the disk again by itself.
+void Faults::disk_is_well(int node) {
+  auto& state = nodes_[static_cast<size_t>(node)];
+  if (!state.bad_disk) return;
+  if (state.busy && !over_) return later(seconds(1), [this, node] { disk_is_well(node); });
+  state.bad_disk = false;
+  if (!cluster_.up(node)) return;
+  state.busy = true;
+  say(fmt::format("r{} is restarted with its mended disk", node));
+  cluster_.kill(node);
+  if (over_) return boot(node);
+  boot_later(node, seconds(1));
 }
 
 // Some durable bytes change; mostly the node is restarted and reads them.

@@ -57,6 +57,7 @@ class Faults {
 
  private:
   struct NodeState {
+    bool bad_disk = false;  // its daemon uses the disk again only after a restart
     bool busy = false;  // dying, dead, being stopped, or asleep: one at a time
     uint64_t turn = 0;  // of what it is busy with; an older one's end is void
   };
@@ -89,6 +90,7 @@ class Faults {
   void slow_disk(int node);
   void full_disk(int node);
   void bad_disk(int node);
+  void disk_is_well(int node);
   void rot(int node);
   void new_disk(int node);
   void clock();
