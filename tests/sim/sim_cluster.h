@@ -49,7 +49,7 @@ class SimCluster {
   Watch& watch() { return watch_; }
   const ClusterOptions& options() const { return options_; }
 
-  static HostPort meta_address(int i) { return {0x0A000001 + static_cast<uint32_t>(i), 34601}; }
+  static HostPort meta_address(int i = 0) { return {0x0A000001 + static_cast<uint32_t>(i), 34601}; }
   static HostPort replica_address(int i) { return {0x0A000100 + static_cast<uint32_t>(i), 34801}; }
   static HostPort client_address(int i) { return {0x0A000200 + static_cast<uint32_t>(i), 1}; }
   std::vector<HostPort> addresses() const;
