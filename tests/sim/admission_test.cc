@@ -58,7 +58,7 @@ class Bytes final : public rpc::InputBlock {
 
 class AdmissionScript {
  public:
-  AdmissionScript() : cluster_(7, ClusterOptions{}) {
+  AdmissionScript() : cluster_(7, {.metas = 1, .replicas = 3, .clients = 1}) {
     cluster_.create_table("t", 4);
     bool open = cluster_.world().run_until([&] { return find(0, pacifica::Role::kPrimary) >= 0; },
                                            seconds(20));
@@ -153,7 +153,7 @@ class AdmissionScript {
     request.__set_keys({name});
     if (operation == wire::app_env_operation::APP_ENV_OP_SET) request.__set_values({value});
     std::string said;
-    auto& client = cluster_.client();
+    auto& client = cluster_.client(0);
     client.shard().post([&] {
       client::MetaRequest call;
       call.code = rpc::TaskCode::kUpdateAppEnv;
