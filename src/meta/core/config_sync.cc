@@ -28,6 +28,7 @@ SyncReply MetaCore::on_config_sync(HostPort address, const std::vector<ReplicaRe
   }
   bool first = !node->collected;
   node->collected = true;
+  node->reported = now();
   take_reports(*node, reports, reply);
   if (first) cure_partitions_of(address);
   if (sync_must_wait(address)) {  // a restarted primary gets a new ballot first
@@ -138,11 +139,14 @@ void MetaCore::take_absence(Node& node, Table& table, Partition& p) {
   if (p.changed.ns != 0 && now() - p.changed < kReportDelay) return;
   if (p.config.ballot == 1) {
     // Was the leader before us lost between storing the table and telling its members? Then nobody
-    // has it yet.
+    // has it yet. What a member told before the partition was there says nothing about it.
+    auto has_told = [&](const Node* n) {
+      return n->collected && (p.changed.ns == 0 || n->reported - p.changed >= kReportDelay);
+    };
     bool all_without = true;
     for (HostPort member : p.config.members()) {
       const Node* n = find_node(member);
-      all_without = all_without && n != nullptr && n->alive && n->collected &&
+      all_without = all_without && n != nullptr && n->alive && has_told(n) &&
                     p.serving.count(member) == 0 && p.creating.count(member) == 0;
     }
     if (all_without) {
@@ -154,7 +158,7 @@ void MetaCore::take_absence(Node& node, Table& table, Partition& p) {
     bool unknown = false;
     for (HostPort member : p.config.members()) {
       const Node* n = find_node(member);
-      unknown = unknown || (n != nullptr && n->alive && !n->collected);
+      unknown = unknown || (n != nullptr && n->alive && !has_told(n));
     }
     if (unknown) return;  // decided when the others have reported
   }

@@ -230,6 +230,7 @@ struct Node {
   bool alive = false;
   bool heard = false;  // a beacon arrived in this leadership (otherwise it is only presumed alive)
   bool collected = false;  // a config sync arrived since it lives
+  Instant reported;        // when the last one did
   bool leaving = false;
   int64_t start_time_ms = 0;  // the incarnation; 0: not told
   Instant last_beacon;

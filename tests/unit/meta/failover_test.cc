@@ -336,5 +336,22 @@ TEST_F(FailoverTest, ADeadNodeThatHoldsNothingCanBeForgotten) {
   EXPECT_EQ(w.core->forget_node(a).code(), Errc::kBusy) << "it is a secondary still";
 }
 
+// Found by the simulator: two members had reported last before the table was there, the third came
+// back with an empty disk, and all were told to begin anew.
+TEST_F(FailoverTest, AnEmptyDiskDoesNotMakeAFreshTableBeginAnew) {
+  ASSERT_EQ(w.create("young", 1).err, Errc::kOk);
+  const Gpid pid{w.core->find_table("young")->info.id, 0};
+  const PartitionConfig config = w.config(pid);
+  w.run_ms(10'000);
+  w.sync(config.secondaries[0]);
+  EXPECT_EQ(w.proposals_to(config.primary, ChangeType::kAssignPrimary, config.primary), 1);
+  EXPECT_TRUE(w.core->find_partition(pid)->creating.empty());
+  EXPECT_EQ(w.config(pid), config) << "decided when the others have reported";
+  w.sync(config.primary, w.reports_of(config.primary));
+  w.sync(config.secondaries[1], w.reports_of(config.secondaries[1]));
+  w.sync(config.secondaries[0]);
+  EXPECT_EQ(w.proposals_to(config.primary, ChangeType::kAssignPrimary, config.primary), 1);
+}
+
 }  // namespace
 }  // namespace markab::meta
