@@ -18,7 +18,8 @@ target_compile_options(markab_flags INTERFACE -Wall -Wextra -Werror -Wnon-virtua
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(markab_flags INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-stringop-overflow
                          -Wno-stringop-overread -Wno-array-bounds -Wno-mismatched-new-delete)
-  # So that ccache can tell what a precompiled header holds; without it such units are compiled again each time.
+  # For ccache, should it keep units with precompiled headers again (sloppiness pch_defines). It does not now: when only
+  # a comment of a header differs, it hands out a precompiled header whose #pragma once no longer knows that file.
   target_compile_options(markab_flags INTERFACE -fpch-preprocess)
   set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")
   set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
