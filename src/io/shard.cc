@@ -8,9 +8,13 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
+#include <chrono>
 #include <condition_variable>
+#include <deque>
+#include <list>
 #include <mutex>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "base/assert.h"
@@ -100,31 +104,81 @@ void yield_to_others() {
 
 }  // namespace
 
+// Threads come when there is work and none of them waits for it, up to the bound, and go after a
+// while without: an idle daemon has none.
 struct RealRuntime::Pool final : BlockingPool {
-  Pool(const char* name, int threads, bool yields)
-      : name(name), yields(yields), pool(static_cast<size_t>(threads)) {}
-  // A thread takes its name and its rank when it has its first work.
-  void enter() {
-    thread_local bool entered = false;
-    if (std::exchange(entered, true)) return;
+  Pool(const char* name, int threads, bool yields) : name(name), bound(threads), yields(yields) {}
+
+  void run(Shard& home, Task work, Task done) override {
+    std::lock_guard lock(mutex);
+    queue.push_back({&home, std::move(work), std::move(done)});
+    if (stopped) return;
+    join_finished();
+    if (static_cast<int>(queue.size()) <= idle) return wake.notify_one();
+    if (static_cast<int>(threads.size()) < bound) begin_thread();
+  }
+  // What still waits is dropped with the pool.
+  void end() {
+    std::unique_lock lock(mutex);
+    stopped = true;
+    wake.notify_all();
+    last_left.wait(lock, [this] { return threads.empty(); });
+    join_finished();
+  }
+
+  struct Job {
+    Shard* home;
+    Task work;
+    Task done;
+  };
+  static constexpr auto kIdle = std::chrono::seconds(1);
+
+  // Under the lock, which such a thread does not take any more.
+  void join_finished() {
+    for (auto& thread : finished) thread.join();
+    finished.clear();
+  }
+  void begin_thread() {
+    threads.emplace_front();
+    try {
+      threads.front() = std::thread([this, self = threads.begin()] { loop(self); });
+    } catch (const std::system_error& e) {
+      threads.pop_front();  // those that run will come to it
+      MARKAB_ASSERT(!threads.empty(), "not one thread can be started", name, e.what());
+    }
+  }
+  void loop(std::list<std::thread>::iterator self) {
     pthread_setname_np(pthread_self(), name);
     if (yields) yield_to_others();
+    std::unique_lock lock(mutex);
+    for (;;) {
+      ++idle;
+      bool called = wake.wait_for(lock, kIdle, [this] { return stopped || !queue.empty(); });
+      --idle;
+      if (stopped || !called) break;
+      Job job = std::move(queue.front());
+      queue.pop_front();
+      lock.unlock();
+      job.work();
+      job.work = nullptr;
+      job.home->post(std::move(job.done));
+      lock.lock();
+    }
+    finished.splice(finished.end(), threads, self);
+    if (threads.empty()) last_left.notify_one();
   }
-  void end() {
-    pool.stop();
-    pool.join();
-  }
-  void run(Shard& home, Task work, Task done) override {
-    asio::post(pool, [this, &home, work = std::move(work), done = std::move(done)]() mutable {
-      enter();
-      work();
-      work = nullptr;
-      home.post(std::move(done));
-    });
-  }
+
   const char* const name;
+  const int bound;
   const bool yields;
-  asio::thread_pool pool;
+  std::mutex mutex;  // of all below
+  std::condition_variable wake;
+  std::condition_variable last_left;
+  std::deque<Job> queue;
+  std::list<std::thread> threads;   // at work, or waiting for it
+  std::list<std::thread> finished;  // to be joined
+  int idle = 0;
+  bool stopped = false;
 };
 
 void after_all_shards(Runtime& runtime, Shard& home, Task done) {

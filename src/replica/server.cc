@@ -75,8 +75,7 @@ int ReplicaServer::shard_of(Gpid gpid) const {
 Status ReplicaServer::prepare_disks() {
   bool same_boot = true;
   bool clean = true;
-  size_t usable = 0;
-  Status last;
+  std::map<size_t, Status> broken;
   for (size_t i = 0; i < disks_.size(); ++i) {
     auto status = options_.data_dirs[i].broken.ok()
                       ? prepare_disk(disks_.at(i).dir, same_boot, clean)
@@ -84,14 +83,10 @@ Status ReplicaServer::prepare_disks() {
     // What belongs to another cluster is a mistake of the configuration, not a broken disk.
     bool mistake = status.code() == Errc::kInvalidParameters || status.code() == Errc::kInvalidData;
     if (!status.ok() && (mistake || !options_.ignore_broken_disk)) return status;
-    if (status.ok()) {
-      ++usable;
-    } else {
-      disks_.set_status(i, DiskStatus::kIoError, status.message());
-      last = status;
-    }
+    if (!status.ok()) broken.emplace(i, status);
   }
-  if (usable == 0) return last;
+  if (broken.size() == disks_.size()) return broken.begin()->second;
+  for (const auto& [i, why] : broken) disks_.set_status(i, DiskStatus::kIoError, why.message());
   trust_log_ = same_boot || clean || options_.log.sync == wal::LogSync::kAlways;
   if (!trust_log_) {
     MARKAB_WARN(

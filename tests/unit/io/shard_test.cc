@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <barrier>
+#include <filesystem>
 #include <future>
+#include <thread>
 
 namespace markab::io {
 namespace {
@@ -11,12 +14,15 @@ namespace {
 TEST(RealShard, RunsTasksInOrderOnItsThread) {
   RealRuntime runtime({2, 1});
   std::vector<int> order;
+  std::promise<void> last;
   runtime.run_and_wait(1, [&] {
     EXPECT_TRUE(runtime.shard(1).in_thread());
     EXPECT_FALSE(runtime.shard(0).in_thread());
     for (int i = 0; i < 3; ++i) runtime.shard(1).post([&order, i] { order.push_back(i); });
+    // Also from here: what another thread posts meanwhile may come first.
+    runtime.shard(1).post([&] { last.set_value(); });
   });
-  runtime.run_and_wait(1, [] {});
+  last.get_future().wait();
   EXPECT_EQ(order, (std::vector<int>{0, 1, 2}));
 }
 
@@ -61,6 +67,53 @@ TEST(BlockingPool, WorkRunsElsewhereAndDoneAtHome) {
   });
   finished.get_future().wait();
   EXPECT_TRUE(worked_elsewhere);
+}
+
+// All of them at once, and never more.
+TEST(BlockingPool, UsesItsThreadsUpToTheBound) {
+  constexpr int kThreads = 3;
+  constexpr int kJobs = 60;
+  RealRuntime runtime({1, kThreads});
+  std::barrier all_at_once(kThreads);
+  std::atomic<int> at_work{0};
+  std::atomic<int> most{0};
+  int done = 0;  // of the shard
+  std::promise<void> finished;
+  for (int i = 0; i < kJobs; ++i) {
+    runtime.blocking().run(
+        runtime.shard(0),
+        [&] {
+          int now = ++at_work;
+          for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+          }
+          all_at_once.arrive_and_wait();
+          --at_work;
+        },
+        [&] {
+          if (++done == kJobs) finished.set_value();
+        });
+  }
+  finished.get_future().wait();
+  EXPECT_EQ(most, kThreads);
+}
+
+TEST(BlockingPool, KeepsNoThreadsWithoutWork) {
+  auto threads = [] {
+    auto tasks = std::filesystem::directory_iterator("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  RealRuntime runtime({1, 4});
+  auto before = threads();
+  auto run_one = [&] {
+    std::promise<void> finished;
+    runtime.blocking().run(
+        runtime.shard(0), [] {}, [&] { finished.set_value(); });
+    finished.get_future().wait();
+  };
+  run_one();
+  EXPECT_GT(threads(), before);
+  while (threads() != before) std::this_thread::yield();  // ctest ends it when this never comes
+  run_one();
 }
 
 TEST(AfterAllShards, WaitsForTheTaskThatEachShardIsIn) {
