@@ -165,6 +165,7 @@ void ReplicaCore::leave_reign(bool abandon, const std::string& why, Actions& out
 }
 
 void ReplicaCore::set_role(Role role, bool continues, Actions& out) {
+  if (role == Role::kPrimary || role == Role::kSecondary) member_ballot_ = ballot_;
   if (role_ == Role::kLearner && role != Role::kLearner) signature_ = 0;
   role_ = role;
   out.push_back(RoleChanged{role, ballot_, continues});

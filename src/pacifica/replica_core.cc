@@ -17,7 +17,7 @@ void ReplicaCore::recovered(Ballot ballot, Decree committed, std::vector<Mutatio
                             bool trusted) {
   MARKAB_ASSERT(ballot_ == 0 && appended_ == 0 && role_ == Role::kInactive,
                 "recovered() comes first");
-  ballot_ = recovered_ballot_ = ballot;
+  ballot_ = recovered_ballot_ = member_ballot_ = ballot;
   trusted_ = trusted;
   last_committed_ = known_committed_ = verified_ = committed;
   list_.reset(committed);

@@ -221,9 +221,11 @@ class ReplicaCore {
   // Whether the log is known to hold all that this replica ever acknowledged.
   bool trusted() const { return trusted_; }
   // What the meta server is to judge this replica by: a doubtful log has no part in the ballots
-  // that were only heard of since.
+  // that were only heard of since, and no learner has a part in those since it was a member: it may
+  // lack what their members committed.
   Ballot reported_ballot() const {
-    return trusted_ ? ballot_ : std::min(ballot_, recovered_ballot_);
+    Ballot known = trusted_ ? ballot_ : std::min(ballot_, recovered_ballot_);
+    return role_ == Role::kLearner ? std::min(known, member_ballot_) : known;
   }
   // The meta server chose this replica to lead, knowing that its log is doubtful: nobody has more
   // (04 §2.2, last sentence). Before the membership that says so.
@@ -315,6 +317,7 @@ class ReplicaCore {
   Role role_ = Role::kInactive;
   Ballot ballot_ = 0;            // the highest adopted; appended to the log
   Ballot recovered_ballot_ = 0;  // what the log held at the start
+  Ballot member_ballot_ = 0;     // at which it was a member last, as far as this life knows
   Membership membership_;  // of ballot_, or of none (ballot 0) when only the log told the ballot
   bool trusted_ = true;    // the log holds all that this replica ever acknowledged
   // A membership excluded this replica: it may return by learning, or by being named primary.
