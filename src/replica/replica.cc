@@ -18,13 +18,6 @@ constexpr Duration kTick = std::chrono::milliseconds(50);
 constexpr char kDoubtfulMark[] = "/.doubtful";
 constexpr Duration kMaintenance = std::chrono::seconds(1);
 constexpr int64_t kReadLogLines = 10;
-constexpr Duration kShowStore = std::chrono::seconds(10);
-constexpr Duration kSpaceRetry = std::chrono::milliseconds(200);
-constexpr Duration kApplyRetry = std::chrono::milliseconds(2);
-
-}  // namespace
-
-namespace {
 
 std::shared_ptr<const security::UserSet> users_of(const TableInfo& table) {
   auto found = table.envs.find(std::string(security::kAllowedUsersEnv));
@@ -213,12 +206,6 @@ void Replica::tell_durable() {
   perform();
 }
 
-void Replica::set_engine(std::shared_ptr<engine::Engine> engine) {
-  engine_now_.store(engine.get(), std::memory_order_release);
-  std::lock_guard lock(engine_mutex_);
-  engine_.swap(engine);
-}
-
 Status Replica::save_table_info() {
   return host_.files().write_atomic(options_.dir + "/.app-info",
                                     table_info_to_json(options_.gpid, options_.table));
@@ -264,38 +251,6 @@ void Replica::on_table_info(const TableInfo& table) {
           MARKAB_WARN("{}: the table's description could not be saved: {}", self->gpid(), s);
       },
       [self] {});
-}
-
-// Tells the store what it must take over by itself; it blocks for a moment, so on the pool, one
-// after the other.
-void Replica::reconfigure_store() {
-  if (closed_ || !engine_ || reconfiguring_) return;
-  reconfiguring_ = true;
-  auto self = shared_from_this();
-  auto told = std::make_shared<const engine::StoreSettings>(settings_.store);
-  host_.runtime().background().run(
-      shard_,
-      [self, engine = engine_, told] {
-        auto s = engine->store().reconfigure(*told);
-        if (!s.ok()) {
-          MARKAB_WARN("{}: the store did not take over the table's environments: {}", self->gpid(),
-                      s);
-        }
-      },
-      [self, told] {
-        self->reconfiguring_ = false;
-        if (!(*told == self->settings_.store)) self->reconfigure_store();
-      });
-}
-
-// Only members compact: what a learner has is about to change.
-void Replica::consider_compaction() {
-  bool member = core_->role() == Role::kPrimary || core_->role() == Role::kSecondary;
-  if (!member || closed_ || broken_) return;
-  compaction_.consider(settings_.store.manual_compact, engine_, shared_from_this());
-  auto state = compaction_.state();
-  metrics_.rdb_manual_compact_queued_tasks.set(state == ManualCompaction::State::kQueuing);
-  metrics_.rdb_manual_compact_running_tasks.set(state == ManualCompaction::State::kRunning);
 }
 
 void Replica::delay(rpc::Request request, Duration wait, Callback<rpc::Request> due) {
@@ -573,36 +528,6 @@ void Replica::act(pacifica::RelearnNeeded& action) {
       [] {});
 }
 
-void Replica::apply_committed() {
-  if (apply_retry_) return;
-  while (!to_apply_.empty()) {
-    const auto& mutation = to_apply_.front();
-    auto status = engine_->apply(mutation.decree, *mutation.payload);
-    if (status.code() == Errc::kBusy) {
-      // RocksDB asks writers to wait. The shard does not block; everything in front of the store
-      // keeps its bound.
-      apply_retry_ = shard_.after(kApplyRetry, [this] {
-        apply_retry_.cancel();
-        apply_committed();
-        update_gates();
-        propose_waiting();
-      });
-      return;
-    }
-    if (status.code() == Errc::kDiskInsufficient) return wait_for_space();
-    if (!status.ok()) {
-      fail(status.with_context(fmt::format("applying decree {}", mutation.decree)));
-      return;
-    }
-    applied_ = mutation.decree;
-    to_apply_.pop_front();
-    resolver_->applied(applied_);
-    answer_committed(applied_);
-  }
-  metrics_.last_committed_decree.set(applied_);
-  finish_step_down();
-}
-
 void Replica::update_gates() {
   auto role = core_->role();
   bool in_service = !broken_ && !closed_;
@@ -648,47 +573,7 @@ void Replica::maintain() {
   } else if (log_->bytes() > host_.tuning().keep_log_bytes) {
     trim_log();
   }
-  if (shown_at_ == Instant() || now() - shown_at_ >= kShowStore) show_store();
-}
-
-void Replica::look_for_damage() {
-  if (closed_ || broken_ || !engine_) return;
-  if (auto damage = engine_->store().damage(); !damage.ok()) fail(damage);
-}
-
-bool Replica::out_of_space() const {
-  return log_->out_of_space() || (engine_ && engine_->store().out_of_space());
-}
-
-void Replica::wait_for_space() {
-  if (regaining_ || closed_ || !engine_) return;
-  regaining_ = true;
-  host_.runtime().background().run(
-      shard_, [engine = hold_engine()] { (void)engine->store().regain_space(); },
-      [self = shared_from_this()] {
-        self->regaining_ = false;
-        if (self->closed_ || self->broken_ || self->apply_retry_) return;
-        self->apply_retry_ = self->shard_.after(kSpaceRetry, [raw = self.get()] {
-          raw->apply_retry_.cancel();
-          raw->apply_committed();
-          raw->update_gates();
-          raw->propose_waiting();
-        });
-      });
-}
-
-// Takes the store's lock, so not on the shard.
-void Replica::show_store() {
-  if (showing_) return;
-  showing_ = true;
-  shown_at_ = now();
-  auto seen = std::make_shared<engine::StoreStatistics>();
-  host_.runtime().background().run(
-      shard_, [engine = hold_engine(), seen] { *seen = engine->store().statistics(); },
-      [self = shared_from_this(), seen] {
-        self->showing_ = false;
-        self->metrics_.show(*seen);
-      });
+  show_store();
 }
 
 // A member that restarted under the same ballot knows commits only up to the last record that it
@@ -701,39 +586,6 @@ void Replica::check_group() {
   group_checked_ = now();
   core_->check_group(now(), actions_);
   perform();
-}
-
-void Replica::flush_store() {
-  if (maintaining_ || closed_ || !engine_) return;
-  maintaining_ = true;
-  auto self = shared_from_this();
-  auto status = std::make_shared<Status>();
-  host_.runtime().background().run(
-      shard_, [engine = engine_, status] { *status = engine->store().flush(); },
-      [self, status] {
-        self->maintaining_ = false;
-        if (self->closed_) return;
-        if (status->code() == Errc::kDiskInsufficient) return self->wait_for_space();
-        if (!status->ok()) {
-          self->fail(status->with_context("flushing the store"));
-          return;
-        }
-        self->trim_log();
-        self->log_bytes_at_flush_ = self->log_->bytes();
-      });
-}
-
-void Replica::trim_log() {
-  const auto& tuning = host_.tuning();
-  if (log_->bytes() <= tuning.keep_log_bytes) return;
-  auto durable = last_durable();
-  log_->trim(log_holds_.limit(durable, now()));
-  if (log_->bytes() <= tuning.max_held_log_bytes) return;
-  auto slowest = log_holds_.slowest();
-  if (!slowest || slowest->position >= durable) return;
-  MARKAB_ERROR("{}: the log has {} MiB and {} holds it at decree {} of {}; it loses its hold",
-               gpid(), log_->bytes() >> 20, slowest->who, slowest->position, durable);
-  log_holds_.drop_slowest();
 }
 
 // ---- prepares from a primary

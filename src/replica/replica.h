@@ -206,7 +206,6 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void act(pacifica::RoleChanged& action);
   void act(pacifica::LearnerDropped& action);
   void act(pacifica::RelearnNeeded& action);
-  void apply_committed();
   void update_gates();
   void tell_durable();
   void finish_step_down();
@@ -216,12 +215,16 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void tick();
   void maintain();
   void check_group();
+  // the store (replica_store.cc)
+  void apply_committed();
   void show_store();
   // The disk is full: reads go on, writes are refused, and both store and log try again.
   bool out_of_space() const;
   void wait_for_space();
   void set_engine(std::shared_ptr<engine::Engine> engine);
   void trim_log();
+  void reconfigure_store();
+  void consider_compaction();
   // learning (replica_learning.cc)
   struct Invitation {
     uint64_t signature = 0;
@@ -236,8 +239,6 @@ class Replica : public std::enable_shared_from_this<Replica> {
                  std::shared_ptr<CheckpointShelf::Checkpoint> checkpoint, FetchFile message);
   void answer_learn(rpc::Request& request, const LearnReply& reply);
   Status save_table_info();
-  void reconfigure_store();
-  void consider_compaction();
   Instant now() const { return shard_.now(); }
 
   ReplicaHost& host_;
@@ -307,8 +308,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   uint64_t log_bytes_at_flush_ = 0;  // what was left of the log by the last flush
   bool maintaining_ = false;
   bool showing_ = false;
-  bool regaining_ = false;  // space, on the pool
-  Instant shown_at_;        // what the store says about itself
+  bool regaining_ = false;      // space, on the pool
+  Instant shown_at_;            // what the store says about itself
   bool reconfiguring_ = false;  // the store is being told of settings
   bool broken_ = false;
   bool marked_doubtful_ = false;  // there is a file that says so
