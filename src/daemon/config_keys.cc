@@ -18,11 +18,12 @@ std::vector<ConfigKey> common_keys(uint16_t default_port) {
   add(ConfigKey::integer("network", "port", default_port, 1, 65535, "Port of RPC and HTTP"));
   add(ConfigKey::integer("network", "shards", 0, 0, 1024, "Event loops; 0: one per core"));
   add(ConfigKey::integer("network", "blocking_threads", 4, 1, 256,
-                         "Threads for reads that must go to the disk"));
+                         "Threads for reads of single rows that must go to the disk"));
   add(ConfigKey::integer("network", "max_frame_bytes", 64 << 20, 1 << 20, 1 << 30,
                          "Longest message taken from a peer, in bytes"));
   add(ConfigKey::integer("network", "conn_threshold_per_ip", 0, 0, 1000000,
                          "Connections per peer address; 0: no bound"));
+  add(ConfigKey::boolean("http", "enable_http_server", true, "Answer HTTP on the port"));
   add(ConfigKey::text("markab", "host_port_always", "",
                       "CIDR list of peers whose answers carry host_port fields"));
   add(ConfigKey::text("markab", "host_port_never", "",
@@ -33,111 +34,140 @@ std::vector<ConfigKey> common_keys(uint16_t default_port) {
   return keys;
 }
 
+namespace {
+
+// A number of the replica server.
+struct Number {
+  const char* name;
+  int64_t value;
+  int64_t min;
+  int64_t max;
+  const char* description;
+};
+
+constexpr Number kReplicationNumbers[] = {
+    {"log_sync_interval_ms", 100, 1, 60000, "With log_sync = interval: milliseconds between syncs"},
+    {"log_private_file_size_mb", 32, 1, 1024, "Size of a log segment in MiB"},
+    {"log_flush_mb", 64, 1, 65536, "Log of a replica, in MiB, after which its store is flushed"},
+    {"replay_budget_mb", 128, 16, 1 << 20,
+     "Log that a restart may have to replay, in MiB of all replicas together; stores are flushed "
+     "accordingly, each 4 MiB at the least and log_flush_mb at the most"},
+    {"log_private_reserve_max_size_mb", 64, 0, 65536,
+     "Log kept for replicas that come back, in MiB per replica"},
+    {"max_allowed_write_size", 1 << 20, 0, 64 << 20,
+     "Longest body of a write in bytes; 0: no bound"},
+    {"max_queued_write_mb", 64, 1, 4096,
+     "Writes waiting per replica, in MiB; more are refused as busy"},
+    {"mutation_cache_mb", 256, 1, 1 << 20,
+     "Committed mutations kept in memory for members that lag, all replicas together, in MiB"},
+    {"write_window", 64, 1, 4096, "Mutations in flight per replica"},
+    {"mutation_2pc_min_replica_count", 0, 0, 16,
+     "Members without which writes are refused; 0: a majority"},
+    {"commit_point_after_ms", 500, 1, 1000,
+     "Idleness after which secondaries are told the last commit point; a write tells it too"},
+    {"prepare_timeout_ms_for_secondaries", 3000, 100, 60000,
+     "Silence after which a secondary is given up"},
+    {"fd_beacon_interval_ms", 1000, 20, 60000, "Milliseconds between beacons to the meta server"},
+    {"fd_lease_seconds", 5, 1, 600, "Seconds a node serves without the meta server"},
+    {"group_check_interval_ms", 10000, 1000, 600000,
+     "Milliseconds between a primary's messages to members that have nothing new"},
+    {"config_sync_interval_ms", 30000, 100, 600000,
+     "Milliseconds between full comparisons with the meta server"},
+    {"leave_timeout_ms", 2500, 100, 60000, "Longest time for handing over primaries at SIGTERM"},
+    {"linger_ms", 2000, 0, 60000,
+     "Time for which moved partitions are still answered for at SIGTERM"},
+    {"learn_mb_per_second", 100, 0, 100000,
+     "Bandwidth of all checkpoint copies to this node, and of all from it, in MiB/s; 0: no limit"},
+    {"learn_app_max_concurrent_count", 5, 1, 1000,
+     "Checkpoints copied to this node at a time; others wait for their turn"},
+    {"log_held_max_size_mb", 4096, 64, 1 << 24,
+     "Log kept for learners and duplication, in MiB per replica; then the slowest begins anew"},
+    {"disk_stat_interval_seconds", 600, 1, 86400,
+     "Seconds between removals of what was set aside long enough"},
+};
+
+// Those that may be changed while the server runs.
+constexpr Number kLiveReplicationNumbers[] = {
+    {"disk_min_available_space_ratio", 10, 0, 100,
+     "Percent of a disk below which it takes no new replicas and no writes"},
+    {"gc_disk_error_replica_interval_seconds", 604800, 0, 1 << 30,
+     "Seconds for which a replica set aside as damaged is kept"},
+    {"gc_disk_garbage_replica_interval_seconds", 86400, 0, 1 << 30,
+     "Seconds for which a replica that is not needed is kept"},
+    {"gc_disk_migration_tmp_replica_interval_seconds", 86400, 0, 1 << 30,
+     "Seconds for which an unfinished copy to another disk is kept"},
+    {"gc_disk_migration_origin_replica_interval_seconds", 604800, 0, 1 << 30,
+     "Seconds for which a replica that moved to another disk is kept at its origin"},
+};
+
+constexpr Number kServerNumbers[] = {
+    {"rocksdb_abnormal_get_size_threshold", 1000000, 0, INT32_MAX,
+     "Bytes of a value from which a get counts as abnormal; 0: none"},
+    {"rocksdb_abnormal_multi_get_size_threshold", 10000000, 0, INT32_MAX,
+     "Bytes of an answer from which a multi_get counts as abnormal; 0: none"},
+    {"rocksdb_abnormal_multi_get_iterate_count_threshold", 1000, 0, INT32_MAX,
+     "Rows looked at from which a multi_get counts as abnormal; 0: none"},
+    {"rocksdb_abnormal_batch_get_bytes_threshold", 10000000, 0, INT32_MAX,
+     "Bytes of an answer from which a batch_get counts as abnormal; 0: none"},
+    {"rocksdb_abnormal_batch_get_count_threshold", 2000, 0, INT32_MAX,
+     "Keys from which a batch_get counts as abnormal; 0: none"},
+    {"perf_counter_read_capacity_unit_size", 4096, 1, 1 << 30,
+     "Bytes that one capacity unit reads; a power of two"},
+    {"perf_counter_write_capacity_unit_size", 4096, 1, 1 << 30,
+     "Bytes that one capacity unit writes; a power of two"},
+};
+
+constexpr Number kEngineNumbers[] = {
+    {"memory_mb", 0, 0, 16 << 20,
+     "Block cache and write buffers of all replicas together, in MiB; 0: 40 % of the memory, "
+     "between 128 MiB and 16 GiB"},
+    {"write_rate_mb", 500, 0, 1 << 20,
+     "Flushes and compactions of all replicas together, in MiB/s; 0: no limit"},
+    {"background_threads", 2, 1, 256, "Threads for flushes and compactions"},
+};
+
+constexpr Number kThreadNumbers[] = {
+    {"range_read_threads", 4, 1, 256,
+     "Threads for reads of many rows; what single rows need from the disk does not wait for them"},
+    {"sync_threads", 4, 1, 64, "Threads per data directory that sync logs"},
+    {"background_threads", 4, 1, 64,
+     "Threads that open, flush and copy stores, behind all other work"},
+};
+
+template <size_t N>
+void add_numbers(std::vector<ConfigKey>& keys, const char* section, const Number (&numbers)[N],
+                 bool live = false) {
+  for (const Number& n : numbers) {
+    auto key = ConfigKey::integer(section, n.name, n.value, n.min, n.max, n.description);
+    keys.push_back(live ? std::move(key).mutable_at_run_time() : std::move(key));
+  }
+}
+
+}  // namespace
+
 std::vector<ConfigKey> replica_keys() {
   auto keys = common_keys(34801);
   auto add = [&](ConfigKey key) { keys.push_back(std::move(key)); };
-  auto integer = [&](const char* name, int64_t value, int64_t min, int64_t max,
-                     const char* description) {
-    add(ConfigKey::integer("replication", name, value, min, max, description));
-  };
   add(ConfigKey::text("meta_server", "server_list", "127.0.0.1:34601",
                       "The meta servers, as host:port,host:port"));
-  add(ConfigKey::integer("network", "sync_threads", 4, 1, 64,
-                         "Threads per data directory that sync logs"));
-  add(ConfigKey::integer("network", "background_threads", 4, 1, 64,
-                         "Threads that open, flush and copy stores, behind all other work"));
+  add_numbers(keys, "network", kThreadNumbers);
   add(ConfigKey::text("replication", "data_dirs", "default:./data",
                       "Where replicas are kept, as tag:path,tag:path"));
   add(ConfigKey::word("replication", "log_sync", "always", {"always", "interval", "none"},
                       "When a write is acknowledged: after the log is synced, before a sync each "
                       "interval, or when the "
                       "kernel has it"));
-  integer("log_sync_interval_ms", 100, 1, 60000,
-          "With log_sync = interval: milliseconds between syncs");
-  integer("log_private_file_size_mb", 32, 1, 1024, "Size of a log segment in MiB");
-  integer("log_flush_mb", 64, 1, 65536,
-          "Log of a replica, in MiB, after which its store is flushed");
-  integer(
-      "replay_budget_mb", 128, 16, 1 << 20,
-      "Log that a restart may have to replay, in MiB of all replicas together; stores are flushed "
-      "accordingly, each 4 MiB at the least and log_flush_mb at the most");
-  integer("log_private_reserve_max_size_mb", 64, 0, 65536,
-          "Log kept for replicas that come back, in MiB per replica");
-  integer("max_allowed_write_size", 1 << 20, 0, 64 << 20,
-          "Longest body of a write in bytes; 0: no bound");
-  integer("max_queued_write_mb", 64, 1, 4096,
-          "Writes waiting per replica, in MiB; more are refused as busy");
-  integer("mutation_cache_mb", 256, 1, 1 << 20,
-          "Committed mutations kept in memory for members that lag, all replicas together, in MiB");
-  integer("write_window", 64, 1, 4096, "Mutations in flight per replica");
-  integer("mutation_2pc_min_replica_count", 0, 0, 16,
-          "Members without which writes are refused; 0: a majority");
-  integer("commit_point_after_ms", 500, 1, 1000,
-          "Idleness after which secondaries are told the last commit point; a write tells it too");
-  integer("prepare_timeout_ms_for_secondaries", 3000, 100, 60000,
-          "Silence after which a secondary is given up");
-  integer("fd_beacon_interval_ms", 1000, 20, 60000,
-          "Milliseconds between beacons to the meta server");
-  integer("fd_lease_seconds", 5, 1, 600, "Seconds a node serves without the meta server");
-  integer("group_check_interval_ms", 10000, 1000, 600000,
-          "Milliseconds between a primary's messages to members that have nothing new");
-  integer("config_sync_interval_ms", 30000, 100, 600000,
-          "Milliseconds between full comparisons with the meta server");
-  integer("leave_timeout_ms", 2500, 100, 60000,
-          "Longest time for handing over primaries at SIGTERM");
-  integer("linger_ms", 2000, 0, 60000,
-          "Time for which moved partitions are still answered for at SIGTERM");
-  integer("learn_mb_per_second", 100, 0, 100000,
-          "Bandwidth of all checkpoint copies to this node, and of all from it, in MiB/s; 0: no "
-          "limit");
-  integer("learn_app_max_concurrent_count", 5, 1, 1000,
-          "Checkpoints copied to this node at a time; others wait for their turn");
-  integer(
-      "log_held_max_size_mb", 4096, 64, 1 << 24,
-      "Log kept for learners and duplication, in MiB per replica; then the slowest begins anew");
+  add_numbers(keys, "replication", kReplicationNumbers);
   add(ConfigKey::text("replication", "data_dirs_black_list_file", "",
                       "File that names paths, one a line, below which no data directory is used"));
   add(ConfigKey::boolean("replication", "ignore_broken_disk", true,
                          "Start without a data directory that cannot be used"));
-  integer("disk_stat_interval_seconds", 600, 1, 86400,
-          "Seconds between removals of what was set aside long enough");
-  auto live = [&](const char* name, int64_t value, int64_t min, int64_t max, const char* what) {
-    add(ConfigKey::integer("replication", name, value, min, max, what).mutable_at_run_time());
-  };
-  live("disk_min_available_space_ratio", 10, 0, 100,
-       "Percent of a disk below which it takes no new replicas and no writes");
+  add_numbers(keys, "replication", kLiveReplicationNumbers, true);
   add(ConfigKey::boolean("replication", "reject_write_when_disk_insufficient", true,
                          "Refuse writes of clients when the disk is short of space")
           .mutable_at_run_time());
-  live("gc_disk_error_replica_interval_seconds", 604800, 0, 1 << 30,
-       "Seconds for which a replica set aside as damaged is kept");
-  live("gc_disk_garbage_replica_interval_seconds", 86400, 0, 1 << 30,
-       "Seconds for which a replica that is not needed is kept");
-  live("gc_disk_migration_tmp_replica_interval_seconds", 86400, 0, 1 << 30,
-       "Seconds for which an unfinished copy to another disk is kept");
-  live("gc_disk_migration_origin_replica_interval_seconds", 604800, 0, 1 << 30,
-       "Seconds for which a replica that moved to another disk is kept at its origin");
-  auto abnormal = [&](const char* name, int64_t value, const char* description) {
-    add(ConfigKey::integer("pegasus.server", name, value, 0, INT32_MAX, description));
-  };
-  abnormal("rocksdb_abnormal_get_size_threshold", 1000000,
-           "Bytes of a value from which a get counts as abnormal; 0: none");
-  abnormal("rocksdb_abnormal_multi_get_size_threshold", 10000000,
-           "Bytes of an answer from which a multi_get counts as abnormal; 0: none");
-  abnormal("rocksdb_abnormal_multi_get_iterate_count_threshold", 1000,
-           "Rows looked at from which a multi_get counts as abnormal; 0: none");
-  abnormal("rocksdb_abnormal_batch_get_bytes_threshold", 10000000,
-           "Bytes of an answer from which a batch_get counts as abnormal; 0: none");
-  abnormal("rocksdb_abnormal_batch_get_count_threshold", 2000,
-           "Keys from which a batch_get counts as abnormal; 0: none");
-  add(ConfigKey::integer("engine", "memory_mb", 0, 0, 16 << 20,
-                         "Block cache and write buffers of all replicas together, in MiB; 0: 40 % "
-                         "of the memory, between 128 MiB and 16 GiB"));
-  add(ConfigKey::integer("engine", "write_rate_mb", 500, 0, 1 << 20,
-                         "Flushes and compactions of all replicas together, in MiB/s; 0: no "
-                         "limit"));
-  add(ConfigKey::integer("engine", "background_threads", 2, 1, 256,
-                         "Threads for flushes and compactions"));
+  add_numbers(keys, "pegasus.server", kServerNumbers);
+  add_numbers(keys, "engine", kEngineNumbers);
   add(ConfigKey::text("duplication-group", "", "", "Clusters and their ids"));
   return keys;
 }

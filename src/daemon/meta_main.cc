@@ -69,9 +69,10 @@ int run(int argc, char** argv) {
   rpc::Dispatcher dispatcher;
   rpc::HttpRouter http;
   rpc::RemoteCommands commands;
-  rpc::add_standard_paths(http, {cluster, "meta", self->host(), self->port}, **config, registry,
+  const rpc::DaemonIdentity identity{cluster, "meta", self->host(), self->port};
+  rpc::add_standard_paths(http, identity, **config, registry,
                           [&runtime] { return runtime.shard(0).wall_us(); });
-  rpc::add_standard_commands(commands, "meta", **config, registry, runtime.shard(0));
+  rpc::add_standard_commands(commands, identity, **config, registry, runtime.shard(0));
   (*security)->guard(dispatcher, security::Service::Daemon::kMeta);
   options->access = &(*security)->access();
   auto server = meta::MetaServer::start(

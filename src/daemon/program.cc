@@ -84,6 +84,7 @@ rpc::ServerOptions listen_options(const Config& config, HostPort self) {
   out.max_frame_bytes = static_cast<size_t>(config.get_int("network", "max_frame_bytes"));
   out.max_connections_per_ip =
       static_cast<size_t>(config.get_int("network", "conn_threshold_per_ip"));
+  out.http = config.get_bool("http", "enable_http_server");
   out.host_port_always = config.get_list("markab", "host_port_always");
   out.host_port_never = config.get_list("markab", "host_port_never");
   return out;

@@ -1,5 +1,6 @@
 // markab-replica: a replica server. Wires the rooms together and waits for a signal.
 
+#include <bit>
 #include <cctype>
 #include <cstdio>
 #include <future>
@@ -53,6 +54,19 @@ Result<std::vector<replica::DataDir>> data_dirs(const Config& config) {
   return dirs;
 }
 
+Result<replica::UnitSizes> unit_sizes(const Config& config) {
+  replica::UnitSizes out;
+  for (auto [name, size] : {std::pair{"perf_counter_read_capacity_unit_size", &out.read},
+                            std::pair{"perf_counter_write_capacity_unit_size", &out.write}}) {
+    *size = config.get_int("pegasus.server", name);
+    if (!std::has_single_bit(static_cast<uint64_t>(*size)))
+      return Status(
+          Errc::kInvalidParameters,
+          fmt::format("[pegasus.server] {} = {} is no power of two, as 4096 is", name, *size));
+  }
+  return out;
+}
+
 Result<replica::ServerOptions> server_options(const Config& config, int64_t start_time_ms) {
   replica::ServerOptions out;
   auto get = [&](const char* name) { return config.get_int("replication", name); };
@@ -101,6 +115,9 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
                                .multi_get_iterations = abnormal("multi_get_iterate_count"),
                                .batch_get_bytes = abnormal("batch_get_bytes"),
                                .batch_get_keys = abnormal("batch_get_count")};
+  auto sizes = unit_sizes(config);
+  if (!sizes) return sizes.error();
+  out.tuning.unit_sizes = *sizes;
   out.tuning.core.max_uncommitted = static_cast<size_t>(get("write_window"));
   out.tuning.core.prepare_timeout = ms("prepare_timeout_ms_for_secondaries");
   out.tuning.core.commit_point_after = ms("commit_point_after_ms");
@@ -158,6 +175,8 @@ int run(int argc, char** argv) {
   runtime_options.shards = static_cast<int>((*config)->get_int("network", "shards"));
   runtime_options.blocking_threads =
       static_cast<int>((*config)->get_int("network", "blocking_threads"));
+  runtime_options.range_read_threads =
+      static_cast<int>((*config)->get_int("network", "range_read_threads"));
   runtime_options.sync_threads = static_cast<int>(options->data_dirs.size()) *
                                  static_cast<int>((*config)->get_int("network", "sync_threads"));
   runtime_options.background_threads =
@@ -204,7 +223,7 @@ int run(int argc, char** argv) {
   (*security)->guard(dispatcher, security::Service::Daemon::kReplica);
   server->register_handlers(dispatcher, http);
   rpc::RemoteCommands commands;
-  rpc::add_standard_commands(commands, "replica", **config, registry, runtime.shard(0));
+  rpc::add_standard_commands(commands, identity, **config, registry, runtime.shard(0));
   replica::AdminService admin(*server);
   admin.register_handlers(dispatcher, commands, http);
   commands.serve(dispatcher);

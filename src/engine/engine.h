@@ -26,9 +26,10 @@
 namespace markab::engine {
 
 enum class ReadOutcome {
-  kDone,       // the answer (which may be an error of spec 02 §2) is filled
-  kNeedsDisk,  // memory_only was set and was not enough: repeat without it. The answer and the
-               // arena hold nothing
+  kDone,        // the answer (which may be an error of spec 02 §2) is filled
+  kNeedsDisk,   // memory_only was set and was not enough: repeat without it. The answer and the
+                // arena hold nothing
+  kUnfinished,  // a slice is used up: repeat with the same request, context and arena, untouched
 };
 
 // Storage results: the numbers that `error` fields carry (spec 02 §2). No other ever leaves.
@@ -66,6 +67,9 @@ struct ReadContext {
   int64_t wall_us = 0;  // the clock at the request: expiry is judged by it
   Instant now;          // for time limits and idle contexts
   bool memory_only = true;
+  // After which a read that has no other bound (sortkey_count) says kUnfinished, so that others get
+  // their turn; looked at every 300 rows. 0: never. Not with memory_only.
+  Duration slice{};
   HostPort peer;                // for bounds of scan contexts per peer
   uint64_t partition_hash = 0;  // the header's
 };

@@ -54,6 +54,10 @@ class EngineImpl final : public Engine {
   // kFailed: `error` is the storage result.
   Found find(std::string_view raw_key, const ReadContext& context, ReadArena& arena, Record& record,
              int32_t& error) const;
+  // `live(record)` fills the answer to a read of one record.
+  template <typename Response, typename Live>
+  ReadOutcome read_record(const wire::blob& key, const ReadContext& context, ReadArena& arena,
+                          Response& response, Live live) const;
   ReadOutcome multi_get_points(const wire::multi_get_request& request, const ReadContext& context,
                                ReadArena& arena, wire::multi_get_response& response) const;
   ReadOutcome multi_get_range(const wire::multi_get_request& request, const ReadContext& context,

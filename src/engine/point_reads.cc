@@ -53,10 +53,10 @@ EngineImpl::Found EngineImpl::find(std::string_view raw_key, const ReadContext& 
   return Found::kLive;
 }
 
-ReadOutcome EngineImpl::get(const wire::blob& key, const ReadContext& context, ReadArena& arena,
-                            wire::read_response& response) const {
+template <typename Response, typename Live>
+ReadOutcome EngineImpl::read_record(const wire::blob& key, const ReadContext& context,
+                                    ReadArena& arena, Response& response, Live live) const {
   KeyParts parts;
-  response.value = wire::blob();
   if (!split_key(key.view, parts)) {
     response.error = storage::kInvalidArgument;
     return ReadOutcome::kDone;
@@ -65,9 +65,7 @@ ReadOutcome EngineImpl::get(const wire::blob& key, const ReadContext& context, R
   switch (find(key.view, context, arena, record, response.error)) {
     case Found::kLive:
       response.error = storage::kOk;
-      response.value = wire::blob(record.data);
-      arena.stats.bytes = key.view.size() + record.data.size();
-      arena.stats.value_bytes = record.data.size();
+      live(record);
       break;
     case Found::kAbsent:
       response.error = storage::kNotFound;
@@ -80,29 +78,22 @@ ReadOutcome EngineImpl::get(const wire::blob& key, const ReadContext& context, R
   return ReadOutcome::kDone;
 }
 
+ReadOutcome EngineImpl::get(const wire::blob& key, const ReadContext& context, ReadArena& arena,
+                            wire::read_response& response) const {
+  response.value = wire::blob();
+  return read_record(key, context, arena, response, [&](const Record& record) {
+    response.value = wire::blob(record.data);
+    arena.stats.bytes = key.view.size() + record.data.size();
+    arena.stats.value_bytes = record.data.size();
+  });
+}
+
 ReadOutcome EngineImpl::ttl(const wire::blob& key, const ReadContext& context, ReadArena& arena,
                             wire::ttl_response& response) const {
-  KeyParts parts;
   response.ttl_seconds = 0;
-  if (!split_key(key.view, parts)) {
-    response.error = storage::kInvalidArgument;
-    return ReadOutcome::kDone;
-  }
-  Record record;
-  switch (find(key.view, context, arena, record, response.error)) {
-    case Found::kLive:
-      response.error = storage::kOk;
-      response.ttl_seconds = ttl_of(record.expire_ts, expiry_now(context.wall_us));
-      break;
-    case Found::kAbsent:
-      response.error = storage::kNotFound;
-      break;
-    case Found::kNeedsDisk:
-      return ReadOutcome::kNeedsDisk;
-    case Found::kFailed:
-      break;
-  }
-  return ReadOutcome::kDone;
+  return read_record(key, context, arena, response, [&](const Record& record) {
+    response.ttl_seconds = ttl_of(record.expire_ts, expiry_now(context.wall_us));
+  });
 }
 
 ReadOutcome EngineImpl::batch_get(const wire::batch_get_request& request,

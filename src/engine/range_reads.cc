@@ -128,6 +128,17 @@ ReadOutcome EngineImpl::multi_get_range(const wire::multi_get_request& request,
   return ReadOutcome::kDone;
 }
 
+namespace {
+
+// A count under way: one view of the store, from the first slice to the last.
+struct UnfinishedCount final : ReadArena::Unfinished {
+  KeyRange range;
+  std::unique_ptr<rocksdb::Iterator> rows;  // over `range`; destroyed first
+  int64_t count = 0;
+};
+
+}  // namespace
+
 ReadOutcome EngineImpl::sortkey_count(const wire::blob& hash_key, const ReadContext& context,
                                       ReadArena& arena, wire::count_response& response) const {
   response.count = 0;
@@ -136,39 +147,54 @@ ReadOutcome EngineImpl::sortkey_count(const wire::blob& hash_key, const ReadCont
     response.error = storage::kInvalidArgument;
     return ReadOutcome::kDone;
   }
-  KeyRange range;
-  range.set_start(make_key(hash_key, {}), true);
-  range.set_stop(key_after(hash_key), false);
+  auto counting =
+      std::unique_ptr<UnfinishedCount>(static_cast<UnfinishedCount*>(arena.unfinished.release()));
+  if (counting == nullptr) {
+    counting = std::make_unique<UnfinishedCount>();
+    counting->range.set_start(make_key(hash_key, {}), true);
+    counting->range.set_stop(key_after(hash_key), false);
+    counting->rows =
+        store_->iterate(read_from(context), counting->range.lower(), counting->range.upper(), true);
+    counting->rows->Seek(*counting->range.lower());
+  }
   const int64_t threshold_ms = settings_.get().iteration_threshold_ms;
   const uint32_t now = expiry_now(context.wall_us);
-  auto rows = store_->iterate(read_from(context), range.lower(), range.upper(), true);
-  for (rows->Seek(*range.lower()); rows->Valid(); rows->Next()) {
+  const bool sliced = context.slice > Duration(0);
+  const Instant slice_end = sliced ? options_.now() + context.slice : Instant();
+  rocksdb::Iterator& rows = *counting->rows;
+  bool first = true;  // a slice gets on by a row at least
+  for (; rows.Valid(); rows.Next(), first = false) {
     if (context.memory_only && arena.stats.iterations == kMaxIterationsOnShard) {
       return ReadOutcome::kNeedsDisk;
     }
-    if (arena.stats.iterations % kTimeCheckEvery == kTimeCheckEvery - 1 &&
-        out_of_time(context, threshold_ms)) {
-      response.count = -1;
-      return ReadOutcome::kDone;
+    if (!first && arena.stats.iterations % kTimeCheckEvery == kTimeCheckEvery - 1) {
+      if (out_of_time(context, threshold_ms)) {
+        response.count = -1;
+        return ReadOutcome::kDone;
+      }
+      if (sliced && options_.now() >= slice_end) {
+        arena.unfinished = std::move(counting);
+        return ReadOutcome::kUnfinished;
+      }
     }
     ++arena.stats.iterations;
     ValueView value;
-    if (!decode_value(store_->data_version(), {rows->value().data(), rows->value().size()},
-                      value)) {
-      response.count = 0;
-      response.error = fail_damaged({rows->key().data(), rows->key().size()}, arena);
+    if (!decode_value(store_->data_version(), {rows.value().data(), rows.value().size()}, value)) {
+      response.error = fail_damaged({rows.key().data(), rows.key().size()}, arena);
       return ReadOutcome::kDone;
     }
     if (is_dead(value.expire_ts, now)) {
       ++arena.stats.expired;
     } else {
-      ++response.count;
+      ++counting->count;
     }
   }
-  if (rows->status().ok()) return ReadOutcome::kDone;
-  response.count = 0;
-  if (context.memory_only && rows->status().IsIncomplete()) return ReadOutcome::kNeedsDisk;
-  response.error = fail(store_->status_of(*rows), arena);
+  if (rows.status().ok()) {
+    response.count = counting->count;
+    return ReadOutcome::kDone;
+  }
+  if (context.memory_only && rows.status().IsIncomplete()) return ReadOutcome::kNeedsDisk;
+  response.error = fail(store_->status_of(rows), arena);
   return ReadOutcome::kDone;
 }
 

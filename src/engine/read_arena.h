@@ -40,6 +40,7 @@ class ReadArena {
     if (blocks_.size() > 1) blocks_.resize(1);
     if (!blocks_.empty() && blocks_[0].size > kKeptBytes) blocks_.clear();
     block_used_ = 0;
+    unfinished.reset();
     stats = {};
     failure = Status::Ok();
   }
@@ -56,8 +57,14 @@ class ReadArena {
     return {to, bytes.size()};
   }
 
+  // Where a read that is done in slices goes on; belongs to the engine that left it.
+  struct Unfinished {
+    virtual ~Unfinished() = default;
+  };
+
   ReadStats stats;
   Status failure;  // the sentence behind an answer of error 2 or 5
+  std::unique_ptr<Unfinished> unfinished;
 
  private:
   static constexpr size_t kBlockBytes = 16u << 10;

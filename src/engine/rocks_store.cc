@@ -31,7 +31,8 @@ constexpr uint64_t kMaxTombstonesFromMemory = 2000;
 // The batch of one huge write is not kept for ever.
 constexpr size_t kMaxKeptBatchBytes = 1u << 20;
 constexpr std::string_view kTableSuffix = ".sst";
-// With less free space a store that stopped for want of it does not begin again.
+// With less free space beyond what waits in memory, a store that stopped for want of it does not
+// begin again.
 constexpr uint64_t kWorthATry = 1u << 20;
 // For CreateCheckpoint: take what is durable, flush nothing.
 constexpr uint64_t kNeverFlush = UINT64_MAX;
@@ -168,10 +169,14 @@ Status RocksStore::damage() const {
 
 Status RocksStore::regain_space() {
   if (!out_of_space()) return Status::Ok();
+  // What waits in memory must fit, or the next flush fails as this one did, over and over.
+  uint64_t waiting = 0;
+  db_->GetIntProperty(data_, rocksdb::DB::Properties::kCurSizeAllMemTables, &waiting);
   auto space = io::real_file_system().space(options_.dir);
-  if (space && space->available_bytes < kWorthATry) {
+  if (space && space->available_bytes < waiting + kWorthATry) {
     return Status(Errc::kDiskInsufficient,
-                  fmt::format("{} bytes are free below {}", space->available_bytes, options_.dir));
+                  fmt::format("{} bytes are free below {}, {} wait in memory",
+                              space->available_bytes, options_.dir, waiting));
   }
   // A flush that failed is done again; what a full disk kept from compacting is done by itself
   // later.

@@ -93,12 +93,21 @@ class RealShard final : public Shard {
 
 namespace {
 
-// Of this thread alone, where the kernel allows it: a background thread gets what others leave.
-void yield_to_others() {
-  constexpr int kNice = 10;
+// How much a pool's threads leave to all others, where the kernel allows it.
+enum class Yields {
+  kNothing,
+  kProcessor,         // to the shards, which have work for microseconds
+  kProcessorAndDisk,  // a background thread gets what others leave
+};
+
+// Of this thread alone.
+void yield_to_others(Yields yields) {
+  if (yields == Yields::kNothing) return;
+  const int nice = yields == Yields::kProcessor ? 5 : 10;
   constexpr int kLowestBestEffort = (2 << 13) | 7;  // ioprio_set(2): class best effort, level 7
   constexpr int kThread = 1;
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
+  if (yields != Yields::kProcessorAndDisk) return;
   (void)syscall(SYS_ioprio_set, kThread, 0, kLowestBestEffort);
 }
 
@@ -107,7 +116,7 @@ void yield_to_others() {
 // Threads come when there is work and none of them waits for it, up to the bound, and go after a
 // while without: an idle daemon has none.
 struct RealRuntime::Pool final : BlockingPool {
-  Pool(const char* name, int threads, bool yields) : name(name), bound(threads), yields(yields) {}
+  Pool(const char* name, int threads, Yields yields) : name(name), bound(threads), yields(yields) {}
 
   void run(Shard& home, Task work, Task done) override {
     std::lock_guard lock(mutex);
@@ -149,7 +158,7 @@ struct RealRuntime::Pool final : BlockingPool {
   }
   void loop(std::list<std::thread>::iterator self) {
     pthread_setname_np(pthread_self(), name);
-    if (yields) yield_to_others();
+    yield_to_others(yields);
     std::unique_lock lock(mutex);
     for (;;) {
       ++idle;
@@ -170,7 +179,7 @@ struct RealRuntime::Pool final : BlockingPool {
 
   const char* const name;
   const int bound;
-  const bool yields;
+  const Yields yields;
   std::mutex mutex;  // of all below
   std::condition_variable wake;
   std::condition_variable last_left;
@@ -203,11 +212,15 @@ RealRuntime::RealRuntime(const RealRuntimeOptions& options) {
   int n = options.shards > 0 ? options.shards
                              : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (int i = 0; i < n; ++i) shards_.push_back(std::make_unique<RealShard>(i));
-  blocking_ = std::make_unique<Pool>("blocking", options.blocking_threads, false);
+  blocking_ = std::make_unique<Pool>("blocking", options.blocking_threads, Yields::kNothing);
+  if (options.range_read_threads > 0)
+    range_reads_ =
+        std::make_unique<Pool>("range-reads", options.range_read_threads, Yields::kProcessor);
   if (options.sync_threads > 0)
-    syncing_ = std::make_unique<Pool>("log-sync", options.sync_threads, false);
+    syncing_ = std::make_unique<Pool>("log-sync", options.sync_threads, Yields::kNothing);
   if (options.background_threads > 0)
-    background_ = std::make_unique<Pool>("background", options.background_threads, true);
+    background_ =
+        std::make_unique<Pool>("background", options.background_threads, Yields::kProcessorAndDisk);
 }
 
 RealRuntime::~RealRuntime() { stop(); }
@@ -215,6 +228,7 @@ RealRuntime::~RealRuntime() { stop(); }
 int RealRuntime::shard_count() const { return static_cast<int>(shards_.size()); }
 Shard& RealRuntime::shard(int index) { return *shards_.at(index); }
 BlockingPool& RealRuntime::blocking() { return *blocking_; }
+BlockingPool& RealRuntime::range_reads() { return range_reads_ ? *range_reads_ : *blocking_; }
 BlockingPool& RealRuntime::syncing() { return syncing_ ? *syncing_ : *blocking_; }
 BlockingPool& RealRuntime::background() { return background_ ? *background_ : *blocking_; }
 asio::io_context& RealRuntime::context(int index) { return shards_.at(index)->context(); }
@@ -236,7 +250,7 @@ void RealRuntime::run_and_wait(int index, Task task) {
 
 void RealRuntime::stop() {
   // The pools first: their work may post to shards, and posting to a stopped shard is harmless.
-  for (auto* pool : {blocking_.get(), syncing_.get(), background_.get()}) {
+  for (auto* pool : {blocking_.get(), range_reads_.get(), syncing_.get(), background_.get()}) {
     if (pool != nullptr) pool->end();
   }
   for (auto& shard : shards_) shard->stop();

@@ -73,6 +73,9 @@ class Runtime {
   virtual Shard& shard(int index) = 0;
   // For what a client waits for: reads that miss the cache.
   virtual BlockingPool& blocking() = 0;
+  // For reads of many rows: those of single rows do not wait behind them, and the shards come first
+  // where the processors are few.
+  virtual BlockingPool& range_reads() { return blocking(); }
   // For syncs of logs: they wait for the disk only, and neither wait behind reads nor hold them up.
   virtual BlockingPool& syncing() { return blocking(); }
   // For long work that nobody waits for by the millisecond: stores that open, close and flush,
@@ -87,6 +90,7 @@ void after_all_shards(Runtime& runtime, Shard& home, Task done);
 struct RealRuntimeOptions {
   int shards = 0;  // 0: one per core
   int blocking_threads = 4;
+  int range_read_threads = 0;  // 0: the blocking threads serve them
   int sync_threads = 0;        // 0: what syncs uses the blocking threads
   int background_threads = 0;  // 0: so does background work
 };
@@ -102,6 +106,7 @@ class RealRuntime final : public Runtime {
   int shard_count() const override;
   Shard& shard(int index) override;
   BlockingPool& blocking() override;
+  BlockingPool& range_reads() override;
   BlockingPool& syncing() override;
   BlockingPool& background() override;
   // The io_context under a shard, for sockets.
@@ -116,6 +121,7 @@ class RealRuntime final : public Runtime {
   struct Pool;
   std::vector<std::unique_ptr<RealShard>> shards_;
   std::unique_ptr<Pool> blocking_;
+  std::unique_ptr<Pool> range_reads_;
   std::unique_ptr<Pool> syncing_;
   std::unique_ptr<Pool> background_;
 };

@@ -9,7 +9,8 @@ namespace markab::replica {
 namespace storage = engine::storage;
 using rpc::TaskCode;
 
-Charge charge_read(TaskCode code, int32_t error, const engine::ReadStats& stats) {
+Charge charge_read(TaskCode code, int32_t error, const engine::ReadStats& stats,
+                   const UnitSizes& sizes) {
   bool found_or_not = error == storage::kOk || error == storage::kNotFound;
   bool counted = false;
   switch (code) {
@@ -30,7 +31,7 @@ Charge charge_read(TaskCode code, int32_t error, const engine::ReadStats& stats)
   if (!counted) return {};
   Charge charge;
   charge.bytes = static_cast<int64_t>(stats.bytes);
-  charge.read_units = capacity_units(charge.bytes);
+  charge.read_units = capacity_units(charge.bytes, sizes.read);
   return charge;
 }
 
@@ -38,21 +39,23 @@ namespace {
 
 int64_t size_of(const wire::blob& a) { return static_cast<int64_t>(a.size()); }
 
-// The read half of a check: what was looked up, whether or not it passed.
-Charge charge_check(const wire::blob& hash_key, const wire::blob& sort_key, int32_t error) {
-  bool counted =
-      error == storage::kOk || error == storage::kInvalidArgument || error == storage::kTryAgain;
-  Charge charge;
-  if (counted) charge.read_units = capacity_units(size_of(hash_key) + size_of(sort_key));
-  return charge;
-}
-
 struct WriteCharge {
   const engine::WriteResult& result;
+  const UnitSizes& sizes;
+
+  // The read half of a check: what was looked up, whether or not it passed.
+  Charge of_check(const wire::blob& hash_key, const wire::blob& sort_key) const {
+    bool counted = result.error == storage::kOk || result.error == storage::kInvalidArgument ||
+                   result.error == storage::kTryAgain;
+    Charge charge;
+    if (counted)
+      charge.read_units = capacity_units(size_of(hash_key) + size_of(sort_key), sizes.read);
+    return charge;
+  }
 
   Charge of_bytes(int64_t bytes) const {
     if (result.error != storage::kOk) return {};
-    return {.read_units = 0, .write_units = capacity_units(bytes), .bytes = bytes};
+    return {.read_units = 0, .write_units = capacity_units(bytes, sizes.write), .bytes = bytes};
   }
   Charge operator()(const wire::update_request& r) const {
     return of_bytes(size_of(r.key) + size_of(r.value));
@@ -75,27 +78,28 @@ struct WriteCharge {
     return {};
   }
   Charge operator()(const wire::check_and_set_request& r) const {
-    Charge charge = charge_check(r.hash_key, r.check_sort_key, result.error);
+    Charge charge = of_check(r.hash_key, r.check_sort_key);
     if (result.error != storage::kOk) return charge;
     charge.bytes = size_of(r.hash_key) + size_of(r.set_sort_key) + size_of(r.set_value);
-    charge.write_units = capacity_units(charge.bytes);
+    charge.write_units = capacity_units(charge.bytes, sizes.write);
     return charge;
   }
   Charge operator()(const wire::check_and_mutate_request& r) const {
-    Charge charge = charge_check(r.hash_key, r.check_sort_key, result.error);
+    Charge charge = of_check(r.hash_key, r.check_sort_key);
     if (result.error != storage::kOk) return charge;
     for (const auto& m : r.mutate_list) {
       charge.bytes += size_of(r.hash_key) + size_of(m.sort_key) + size_of(m.value);
     }
-    charge.write_units = capacity_units(charge.bytes);
+    charge.write_units = capacity_units(charge.bytes, sizes.write);
     return charge;
   }
 };
 
 }  // namespace
 
-Charge charge_write(const engine::WriteRequest& request, const engine::WriteResult& result) {
-  return std::visit(WriteCharge{result}, request);
+Charge charge_write(const engine::WriteRequest& request, const engine::WriteResult& result,
+                    const UnitSizes& sizes) {
+  return std::visit(WriteCharge{result, sizes}, request);
 }
 
 }  // namespace markab::replica

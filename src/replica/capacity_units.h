@@ -10,10 +10,15 @@
 
 namespace markab::replica {
 
-// One unit for each started 4 KiB, and one for nothing.
-inline constexpr int64_t kCapacityUnitBytes = 4096;
-constexpr int64_t capacity_units(int64_t bytes) {
-  return bytes <= 0 ? 1 : (bytes + kCapacityUnitBytes - 1) / kCapacityUnitBytes;
+// Bytes that one unit pays for ([pegasus.server] perf_counter_*_capacity_unit_size): powers of two.
+struct UnitSizes {
+  int64_t read = 4096;
+  int64_t write = 4096;
+};
+
+// One unit for each that was started, and one for nothing.
+constexpr int64_t capacity_units(int64_t bytes, int64_t unit) {
+  return bytes <= 0 ? 1 : (bytes + unit - 1) / unit;
 }
 
 struct Charge {
@@ -23,8 +28,10 @@ struct Charge {
 };
 
 // Of an answered read; `error` is the storage result that its answer carries.
-Charge charge_read(rpc::TaskCode code, int32_t error, const engine::ReadStats& stats);
+Charge charge_read(rpc::TaskCode code, int32_t error, const engine::ReadStats& stats,
+                   const UnitSizes& sizes);
 // Of an answered write.
-Charge charge_write(const engine::WriteRequest& request, const engine::WriteResult& result);
+Charge charge_write(const engine::WriteRequest& request, const engine::WriteResult& result,
+                    const UnitSizes& sizes);
 
 }  // namespace markab::replica

@@ -14,6 +14,7 @@
 #include "io/shard.h"
 #include "pacifica/replica_core.h"
 #include "replica/cache_budget.h"
+#include "replica/capacity_units.h"
 #include "replica/copy_limits.h"
 #include "replica/manual_compaction.h"
 #include "replica/slow_reads.h"
@@ -47,6 +48,7 @@ struct ReplicaTuning {
   uint8_t cluster_id = 0;
   Duration hand_over_wait = std::chrono::seconds(2);  // writes held while the primary role moves
   AbnormalReadLimits abnormal_reads;
+  UnitSizes unit_sizes;
   // Of a replica's log, held for learners and duplication; beyond it the slowest loses its hold.
   uint64_t max_held_log_bytes = uint64_t{4} << 30;
   // An idle primary tells its members the membership and the commit point this often (04 §1.8).

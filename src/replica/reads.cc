@@ -14,7 +14,7 @@ using rpc::TaskCode;
 
 namespace {
 
-// Executes the operation and leaves the encoded answer in `out`. kNeedsDisk: nothing is in `out`.
+// Executes the operation and leaves the encoded answer in `out`, once the outcome is kDone.
 class ReadExecution {
  public:
   ReadExecution(ReplicaHost& host, Replica& replica, engine::Engine& engine,
@@ -74,7 +74,7 @@ class ReadExecution {
     }
     Response response;
     outcome = operation(query, response);
-    if (outcome == ReadOutcome::kNeedsDisk) return Errc::kOk;
+    if (outcome != ReadOutcome::kDone) return Errc::kOk;
     storage_error_ = response.error;
     response.app_id = replica_.gpid().app_id;
     response.partition_index = replica_.gpid().partition_index;
@@ -181,7 +181,7 @@ void account(ReplicaHost& host, Replica& replica, const rpc::Request& request,
   const auto code = request.header.code;
   if (stats.expired > 0) metrics.read_expired_values.add(stats.expired);
   if (stats.filtered > 0) metrics.read_filtered_values.add(stats.filtered);
-  const Charge charge = charge_read(code, storage_error, stats);
+  const Charge charge = charge_read(code, storage_error, stats, host.tuning().unit_sizes);
   if (charge.read_units > 0) metrics.read_capacity_units.add(charge.read_units);
   if (auto* bytes = metrics.operation(code).bytes) bytes->add(charge.bytes);
   if (request.header.is_backup_request) {
@@ -228,41 +228,82 @@ void look_for_damage(const std::shared_ptr<Replica>& replica, const engine::Engi
   replica->shard().post([replica] { replica->look_for_damage(); });
 }
 
-void serve_from_disk(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard& here,
-                     engine::ReadContext context, rpc::Request request) {
-  struct Job {
-    rpc::Request request;
+// Reads of many rows have threads of their own, so that none of a single row waits behind them.
+bool reads_a_range(TaskCode code) {
+  return code == TaskCode::kMultiGet || code == TaskCode::kSortkeyCount ||
+         code == TaskCode::kGetScanner || code == TaskCode::kScan;
+}
+
+// A read on a pool, from its first slice to its answer. All that takes long with a large answer,
+// to encode it, to frame it and to free what it was made of, happens on the pool's thread; the
+// shard only takes over the bytes.
+class PooledRead : public std::enable_shared_from_this<PooledRead> {
+ public:
+  PooledRead(ReplicaHost& host, std::shared_ptr<Replica> replica, io::Shard& here,
+             const engine::ReadContext& context, rpc::Request request)
+      : host_(host),
+        replica_(std::move(replica)),
+        here_(here),
+        context_(context),
+        request_(std::move(request)),
+        pool_(reads_a_range(request_.header.code) ? host.runtime().range_reads()
+                                                  : host.runtime().blocking()),
+        material_(std::make_unique<Material>()) {
+    material_->engine = replica_->hold_engine();
+    context_.memory_only = false;
+    context_.slice = kSlice;
+  }
+
+  void start() {
+    if (material_->engine == nullptr) {
+      request_.reply_error(Errc::kInvalidState);
+      return;
+    }
+    take_turn();
+  }
+
+ private:
+  // Of a read that goes on for long; then others that wait for the pool get their turn.
+  static constexpr Duration kSlice = std::chrono::milliseconds(5);
+
+  // What the answer is made of; gone, on the pool, once it is given. The engine goes last.
+  struct Material {
     std::shared_ptr<engine::Engine> engine;
     engine::ReadArena arena;
     std::string bytes;
-    Errc error = Errc::kOk;
-    int32_t storage_error = 0;
   };
-  auto job = std::make_shared<Job>();
-  job->request = std::move(request);
-  job->engine = replica->hold_engine();
-  context.memory_only = false;
-  if (job->engine == nullptr) {
-    job->request.reply_error(Errc::kInvalidState);
-    return;
+
+  // On the shard.
+  void take_turn() {
+    auto self = shared_from_this();
+    pool_.run(
+        here_, [self] { self->read(); },
+        [self] {
+          if (self->material_ != nullptr) self->take_turn();
+        });
   }
-  host.runtime().blocking().run(
-      here,
-      [&host, replica, context, job] {
-        ReadOutcome outcome = ReadOutcome::kDone;
-        ReadExecution execution(host, *replica, *job->engine, job->arena, context, job->bytes);
-        job->error = execution.run(job->request.header.code, job->request.args, outcome);
-        job->storage_error = execution.storage_error();
-        MARKAB_ASSERT(outcome == ReadOutcome::kDone,
-                      "a read that may block says that it needs the disk");
-        look_for_damage(replica, *job->engine, job->arena, job->error);
-      },
-      [&host, replica, job, &here] {
-        job->engine.reset();
-        finish(host, *replica, job->request, job->error, job->storage_error, job->arena.stats,
-               job->bytes, here);
-      });
-}
+  // On the pool.
+  void read() {
+    auto& [engine, arena, bytes] = *material_;
+    ReadOutcome outcome = ReadOutcome::kDone;
+    ReadExecution execution(host_, *replica_, *engine, arena, context_, bytes);
+    Errc error = execution.run(request_.header.code, request_.args, outcome);
+    MARKAB_ASSERT(outcome != ReadOutcome::kNeedsDisk,
+                  "a read that may block says that it needs the disk");
+    if (outcome == ReadOutcome::kUnfinished) return;
+    look_for_damage(replica_, *engine, arena, error);
+    finish(host_, *replica_, request_, error, execution.storage_error(), arena.stats, bytes, here_);
+    material_.reset();
+  }
+
+  ReplicaHost& host_;
+  const std::shared_ptr<Replica> replica_;  // let go on the shard
+  io::Shard& here_;
+  engine::ReadContext context_;
+  rpc::Request request_;
+  io::BlockingPool& pool_;
+  std::unique_ptr<Material> material_;  // null: answered
+};
 
 void serve(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard& here,
            rpc::Request request, bool throttled);
@@ -332,7 +373,7 @@ void serve(ReplicaHost& host, const std::shared_ptr<Replica>& replica, io::Shard
   ReadExecution execution(host, *replica, *engine, arena, context, bytes);
   auto error = execution.run(request.header.code, request.args, outcome);
   if (outcome == ReadOutcome::kNeedsDisk) {
-    serve_from_disk(host, replica, here, context, std::move(request));
+    std::make_shared<PooledRead>(host, replica, here, context, std::move(request))->start();
     return;
   }
   look_for_damage(replica, *engine, arena, error);

@@ -314,7 +314,7 @@ void Replica::answer(PendingWrite& pending, Decree decree) {
 void Replica::account(const PendingWrite& pending) {
   const auto& request = pending.request;
   const auto& operation = metrics_.operation(request.header.code);
-  const Charge charge = charge_write(pending.write, pending.result);
+  const Charge charge = charge_write(pending.write, pending.result, host_.tuning().unit_sizes);
   if (operation.requests != nullptr) {
     operation.requests->add();
     operation.latency_ns->record((now() - request.arrived).count());

@@ -10,15 +10,6 @@
 
 namespace markab::rpc {
 
-namespace {
-
-// Output that was sent is cut off the buffer's front when it is more than this and more than half.
-constexpr size_t kTrimBytes = 1 << 20;
-// A buffer that had to become larger than this is given back once it is empty.
-constexpr size_t kKeptOutputBytes = 256 << 10;
-
-}  // namespace
-
 Connection::Connection(std::shared_ptr<ServerShard> home, int fd, HostPort peer)
     : home_(std::move(home)), fd_(fd), peer_(peer) {}
 
@@ -49,15 +40,14 @@ void Connection::close() {
   linger_timer_.cancel();
   if (guard_ != nullptr) guard_->closed();
   partial_.clear();
-  output_ = {};
-  sent_ = 0;
+  output_.clear();
   home_->stats.sessions.add(-1);
   home_->common->hosts.leave(peer_.ipv4);
   home_->forget(this);
 }
 
 bool Connection::is_idle() const {
-  if (outstanding_.load() != 0 || sent_ != output_.size()) return false;
+  if (outstanding_.load() != 0 || !output_.empty()) return false;
   std::lock_guard lock(mail_mutex_);
   return !mail_posted_;
 }
@@ -165,10 +155,17 @@ size_t Connection::consume(std::string_view in, const std::shared_ptr<ByteBlock>
     case Family::kRdsn:
       return consume_frames(in, block);
     case Family::kHttp:
-      consume_http(in);
+      if (home_->common->options.http) {
+        consume_http(in);
+      } else {
+        malformed("HTTP, which [http] enable_http_server = false turns off", in);
+      }
       return in.size();
     case Family::kUnknown:
-      malformed("the first four bytes are of no protocol spoken here", in);
+      malformed(begins_tls(in) ? "a TLS handshake, but this daemon speaks no TLS: make the client "
+                                 "connect without it"
+                               : "the first four bytes are of no protocol spoken here",
+                in);
   }
   return in.size();
 }
@@ -255,7 +252,9 @@ void Connection::malformed(std::string_view reason, std::string_view in) {
 
 void Connection::consume_http(std::string_view in) {
   if (!http_) http_ = std::make_unique<HttpSession>();
-  http_step(http_->feed(in, output_));
+  auto next = HttpSession::Next::kMore;
+  output_.append([&](std::string& out) { next = http_->feed(in, out); });
+  http_step(next);
 }
 
 void Connection::http_step(HttpSession::Next next) {
@@ -314,8 +313,11 @@ void Connection::http_step(HttpSession::Next next) {
 void Connection::http_answer(HttpResponse response) {
   outstanding_.fetch_sub(1);
   if (state_ == State::kClosed) return;
-  auto next = http_->answered(response, output_);
-  if (next == HttpSession::Next::kMore && state_ == State::kOpen) next = http_->feed({}, output_);
+  auto next = HttpSession::Next::kMore;
+  output_.append([&](std::string& out) {
+    next = http_->answered(response, out);
+    if (next == HttpSession::Next::kMore && state_ == State::kOpen) next = http_->feed({}, out);
+  });
   http_step(next);
 }
 
@@ -325,22 +327,24 @@ void Connection::reply(const RequestHeader& header, std::string_view name, Errc 
                        std::string_view result) {
   // 01 §5.2 rule 5: Go and Python break at any answer to this one.
   bool silent = header.code == TaskCode::kClearScanner && header.kind != HeaderKind::kRdsn;
-  if (!silent) {
-    if (home_->shard.in_thread()) {
-      if (state_ != State::kClosed) {
-        append_reply(output_, header, name, error, result, home_->common->self);
-        if (!in_read_) schedule_flush();
-      }
-    } else {
-      bool post = false;
-      {
-        std::lock_guard lock(mail_mutex_);
-        append_reply(mail_, header, name, error, result, home_->common->self);
-        post = !mail_posted_;
-        mail_posted_ = true;
-      }
-      if (post) home_->shard.post([self = shared_from_this()] { self->take_mail(); });
+  auto frame = [&](std::string& out) {
+    append_reply(out, header, name, error, result, home_->common->self);
+  };
+  if (!silent && home_->shard.in_thread()) {
+    if (state_ != State::kClosed) {
+      output_.append(frame);
+      if (!in_read_) schedule_flush();
     }
+  } else if (!silent) {
+    std::string large;  // framed outside of the lock, and never copied
+    if (result.size() >= OutputQueue::kBlockBytes) frame(large);
+    bool post = false;
+    {
+      std::lock_guard lock(mail_mutex_);
+      large.empty() ? mail_.append(frame) : mail_.adopt(std::move(large));
+      post = !std::exchange(mail_posted_, true);
+    }
+    if (post) home_->shard.post([self = shared_from_this()] { self->take_mail(); });
   }
   request_done();
 }
@@ -358,15 +362,10 @@ void Connection::take_mail() {
   {
     std::lock_guard lock(mail_mutex_);
     mail_posted_ = false;
-    if (output_.empty()) {
-      output_.swap(mail_);
-    } else {
-      output_.append(mail_);
-    }
-    mail_.clear();
+    output_.take(mail_);
   }
   if (state_ == State::kClosed) {
-    output_ = {};
+    output_.clear();
     return;
   }
   flush();
@@ -382,10 +381,13 @@ void Connection::flush() {
   is_dirty_ = false;
   if (state_ == State::kClosed) return;
   bool progress = false;
-  while (sent_ < output_.size() && !output_blocked_) {
-    ssize_t n = ::send(fd_, output_.data() + sent_, output_.size() - sent_, MSG_NOSIGNAL);
+  size_t allowed = kBytesPerTurn;
+  while (!output_.empty() && !output_blocked_ && allowed > 0) {
+    std::string_view bytes = output_.front().substr(0, allowed);
+    ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n >= 0) {
-      sent_ += static_cast<size_t>(n);
+      output_.sent(static_cast<size_t>(n));
+      allowed -= static_cast<size_t>(n);
       home_->stats.bytes_out.add(n);
       progress = true;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -395,18 +397,17 @@ void Connection::flush() {
       return;
     }
   }
-  if (sent_ == output_.size()) {
-    output_.clear();
-    if (output_.capacity() > kKeptOutputBytes) output_ = {};
-    sent_ = 0;
+  if (output_.empty()) {
     stuck_timer_.cancel();
   } else {
-    if (sent_ > kTrimBytes && sent_ > output_.size() / 2) {
-      output_.erase(0, sent_);
-      sent_ = 0;
-    }
     if (progress || !stuck_timer_) progress_ = home_->shard.now();
     watch_for_stuck_output();
+    if (!output_blocked_ && !std::exchange(flush_posted_, true)) {
+      home_->shard.post([self = shared_from_this()] {
+        self->flush_posted_ = false;
+        self->flush();
+      });
+    }
   }
   if (wake_.load(std::memory_order_relaxed)) settle();
   if (state_ != State::kClosed) update_interest();
@@ -433,7 +434,7 @@ void Connection::watch_for_stuck_output() {
 
 bool Connection::must_pause() const {
   return outstanding_.load(std::memory_order_relaxed) >= kMaxOutstanding ||
-         output_.size() - sent_ > home_->common->options.max_output_bytes;
+         output_.size() > home_->common->options.max_output_bytes;
 }
 
 void Connection::linger(Duration at_most) {
@@ -458,7 +459,7 @@ void Connection::settle() {
   }
   if (state_ == State::kOpen && read_paused_ && !in_read_) {
     bool relieved = outstanding_.load() <= kMaxOutstanding / 2 &&
-                    output_.size() - sent_ <= home_->common->options.max_output_bytes / 2;
+                    output_.size() <= home_->common->options.max_output_bytes / 2;
     if (relieved) {
       read_paused_ = false;
       if (!home_->draining()) wake_.store(false);

@@ -15,6 +15,7 @@
 
 #include "rpc/frame.h"
 #include "rpc/http_session.h"
+#include "rpc/output_queue.h"
 #include "rpc/server_shard.h"
 
 namespace markab::rpc {
@@ -55,6 +56,9 @@ class Connection final : public ReplySink,
   enum class State : uint8_t { kOpen, kLingering, kClosed };
   // Reads per wake-up, before other connections get their turn.
   static constexpr int kReads = 4;
+  // Sent per turn: a large answer must not hold up the other connections of the shard (a copy into
+  // a socket takes 0.1 ms for so much).
+  static constexpr size_t kBytesPerTurn = 256u << 10;
   // After a malformed frame: for the answers to what came before it.
   static constexpr Duration kLinger = std::chrono::seconds(2);
 
@@ -102,6 +106,7 @@ class Connection final : public ReplySink,
   bool read_paused_ = false;     // too much is outstanding or unsent
   bool input_held_ = false;      // partial_ may hold whole frames, from before the pause
   bool output_blocked_ = false;  // the socket is full
+  bool flush_posted_ = false;    // more goes out in a later turn
   bool end_of_input_ = false;
   bool shut_ = false;  // our half, while lingering
   uint32_t interest_ = 0;
@@ -110,8 +115,7 @@ class Connection final : public ReplySink,
   Instant now_;  // of this read
   std::unique_ptr<HttpSession> http_;
 
-  std::string output_;
-  size_t sent_ = 0;  // of output_
+  OutputQueue output_;
   Instant progress_;
   io::TimerHandle stuck_timer_;
   io::TimerHandle linger_timer_;
@@ -119,7 +123,7 @@ class Connection final : public ReplySink,
   std::atomic<uint32_t> outstanding_{0};
   std::atomic<bool> wake_{false};  // settle() wants to run when outstanding_ has fallen
   mutable std::mutex mail_mutex_;
-  std::string mail_;
+  OutputQueue mail_;
   bool mail_posted_ = false;
 };
 

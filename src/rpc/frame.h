@@ -27,6 +27,8 @@ inline constexpr size_t kMaxNameBytes = 255;
 enum class Family : uint8_t { kThft, kRdsn, kHttp, kUnknown };
 // Precondition: at least kSignatureBytes.
 Family family_of(std::string_view first_bytes);
+// Whether these are of a TLS handshake record (spec 05 §8.1). Precondition: at least one byte.
+inline bool begins_tls(std::string_view first_bytes) { return first_bytes[0] == '\x16'; }
 
 struct Parsed {
   enum class Outcome : uint8_t { kNeedMore, kFrame, kMalformed };

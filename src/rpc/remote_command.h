@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "io/shard.h"
 #include "rpc/dispatcher.h"
+#include "rpc/http.h"
 
 namespace markab::rpc {
 
@@ -49,10 +50,10 @@ class RemoteCommands {
   std::map<std::string, Command*, std::less<>> by_name_;
 };
 
-// help, server-info, config-dump, flush-log, reset-log-start-level, task-code and the perf-counters
-// family. The references must outlive `commands`; `shard` gives the clock.
-void add_standard_commands(RemoteCommands& commands, const char* role, const Config& config,
-                           const MetricRegistry& registry, io::Shard& shard);
+// help, server-info, config-dump, flush-log, reset-log-start-level, task-code, metrics and the
+// perf-counters family. The references must outlive `commands`; `shard` gives the clock.
+void add_standard_commands(RemoteCommands& commands, const DaemonIdentity& identity,
+                           const Config& config, const MetricRegistry& registry, io::Shard& shard);
 
 // Two-space indented JSON with sorted keys, string values: the form of answers to set and show
 // (spec 07 §2.2).

@@ -23,6 +23,7 @@ struct ServerOptions {
   size_t max_output_bytes = 256u << 20;  // per connection: then reading from it pauses
   Duration stuck_output_timeout =
       std::chrono::seconds(30);               // replies that cannot be sent: close (spec 01 §12.3)
+  bool http = true;                           // off: HTTP closes the connection
   std::vector<std::string> host_port_always;  // CIDR lists of spec 01 §7.3
   std::vector<std::string> host_port_never;
   // Who asks peers for their names; null: nobody does. Outlives the server.

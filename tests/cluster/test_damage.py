@@ -226,6 +226,14 @@ def test_full_disk_refuses_writes_and_recovers(small_disks, record_property):
                0.1)
     check_all(table)  # reads go on
     assert all(box.pid(n) is not None for n in box.names())
+    # A little room is hardly room: stores do not begin and fail again at each try (five a second).
+    def resumed():
+        return [box.log(n).count("there is space again") for n in box.replica_names()]
+    before = resumed()
+    for filler in fillers:
+        os.truncate(filler, os.path.getsize(filler) - (512 << 10))
+    time.sleep(1.5)
+    assert all(b - a <= 2 * 2 for a, b in zip(before, resumed())), "two stores resumed %s times" % resumed()
     for filler in fillers:
         os.remove(filler)
     began = time.monotonic()

@@ -206,3 +206,19 @@ def test_the_log_says_who_was_cut_off_and_why(box, name):
             line for line in box.log(name).splitlines() if "clos" in line.lower())):
         assert time.monotonic() < end, "no line of the log names the peer of a closed connection"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["meta1", "replica2"])
+def test_a_client_that_speaks_tls_is_named_with_the_remedy(box, name):
+    # The beginning of a ClientHello, as curl https://... sends it. From an address of its own: a peer gets a line per interval.
+    host, port = box.address(name).split(":")
+    with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS, source_address=("127.0.0.7", 0)) as s:
+        s.sendall(bytes.fromhex("16030100c8010000c40303") + bytes(189))
+        try:
+            assert s.recv(100) == b""
+        except ConnectionResetError:
+            pass
+    end = time.monotonic() + 5
+    while not re.search(r"127\.0\.0\.7:\d+.*TLS.*connect without it", box.log(name)):
+        assert time.monotonic() < end, "no line of the log names the peer that began a TLS handshake, and the remedy"
+        time.sleep(0.05)

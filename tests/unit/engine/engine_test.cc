@@ -32,7 +32,7 @@ class EngineTest : public testing::Test {
     EngineOptions options;
     options.gpid = {2, 3};
     options.dir = root_.path() + "/rdb";
-    options.now = [] { return Instant{1}; };
+    options.now = [this] { return Instant{1} + look_takes_ * looks_++; };
     auto engine = Engine::open(*shared_, std::move(options));
     ASSERT_TRUE(engine) << engine.error().to_string();
     engine_ = std::move(*engine);
@@ -97,6 +97,8 @@ class EngineTest : public testing::Test {
   }
 
   TemporaryDirectory root_;
+  Duration look_takes_{};  // each look at the clock
+  std::atomic<int64_t> looks_{0};
   std::shared_ptr<SharedResources> shared_;
   std::unique_ptr<Engine> engine_;
   ReadArena arena_;
@@ -129,6 +131,24 @@ TEST_F(EngineTest, ColdBlocksNeedTheDiskOnce) {
   EXPECT_EQ(multi_.kvs.size(), 100u);
 }
 
+// replica.rocksdb_block_cache_enabled = false (02 §13).
+TEST_F(EngineTest, ReadsLeaveTheCacheAsItIsWhereTheTableSaysSo) {
+  put_rows("h", 100);
+  ASSERT_TRUE(engine_->store().flush().ok());
+  open();
+  TableSettings settings;
+  settings.block_cache_enabled = false;
+  engine_->set_settings(settings);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(get("h", "00001", false), ReadOutcome::kDone);
+    EXPECT_EQ(multi_get("h", false), ReadOutcome::kDone);
+    EXPECT_EQ(get("h", "00001", true), ReadOutcome::kNeedsDisk);
+  }
+  engine_->set_settings(TableSettings());
+  EXPECT_EQ(get("h", "00001", false), ReadOutcome::kDone);
+  EXPECT_EQ(get("h", "00001", true), ReadOutcome::kDone);
+}
+
 // The shard's time is bounded: by rows, by bytes, by tombstones.
 TEST_F(EngineTest, LongRangesLeaveTheShard) {
   put_rows("fits", kMaxIterationsOnShard);
@@ -151,6 +171,57 @@ TEST_F(EngineTest, LongRangesLeaveTheShard) {
   EXPECT_EQ(
       engine_->sortkey_count(wire::blob(std::string_view("many")), context(true), arena_, count),
       ReadOutcome::kNeedsDisk);
+}
+
+// A count of very many rows lets others in, and still counts one view of the store.
+TEST_F(EngineTest, CountsAreDoneInSlices) {
+  put_rows("many", 5000);
+  look_takes_ = std::chrono::milliseconds(1);
+  ReadContext c = context(false);
+  c.slice = std::chrono::milliseconds(3);
+  wire::count_response response;
+  arena_.reset();
+  int slices = 1;
+  while (engine_->sortkey_count(wire::blob("many"), c, arena_, response) ==
+         ReadOutcome::kUnfinished) {
+    ++slices;
+    put_rows("many", 6000);  // by another, meanwhile
+    ASSERT_LT(slices, 100);
+  }
+  EXPECT_GT(slices, 3);
+  EXPECT_EQ(response.error, storage::kOk);
+  EXPECT_EQ(response.count, 5000);
+  EXPECT_EQ(arena_.stats.iterations, 5000u);
+  EXPECT_EQ(arena_.unfinished, nullptr);
+  // Shorter than a look takes: it ends none the less.
+  c.slice = Duration(1);
+  arena_.reset();
+  slices = 1;
+  while (engine_->sortkey_count(wire::blob("many"), c, arena_, response) ==
+         ReadOutcome::kUnfinished) {
+    ++slices;
+  }
+  EXPECT_EQ(response.count, 6000);
+  EXPECT_EQ(slices, 21);  // ended by each of 20 looks
+  // And the time limit counts from the first slice.
+  TableSettings settings;
+  settings.iteration_threshold_ms = 5;
+  engine_->set_settings(settings);
+  looks_ = 0;
+  arena_.reset();
+  while (engine_->sortkey_count(wire::blob("many"), c, arena_, response) ==
+         ReadOutcome::kUnfinished) {
+  }
+  EXPECT_EQ(response.count, -1);
+  // Left half done: the arena lets go of the view.
+  c.slice = Duration(1);
+  settings.iteration_threshold_ms = 0;
+  engine_->set_settings(settings);
+  arena_.reset();
+  ASSERT_EQ(engine_->sortkey_count(wire::blob("many"), c, arena_, response),
+            ReadOutcome::kUnfinished);
+  EXPECT_NE(arena_.unfinished, nullptr);
+  arena_.reset();
 }
 
 TEST_F(EngineTest, ManyPointsLeaveTheShard) {

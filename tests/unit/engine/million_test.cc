@@ -46,7 +46,8 @@ void run_operations(uint64_t seed) {
       << "seed " << seed << " differs at step " << step << ": MARKAB_MODEL_SEED=" << seed;
   run.finish();
   std::printf(
-      "seed %llu: %llu operations in %llu steps, %llu rows compared, no difference\n",
+      "figure: random operations against the model, seed %llu: %llu operations in %llu steps, %llu "
+      "rows compared, no difference\n",
       static_cast<unsigned long long>(seed), static_cast<unsigned long long>(run.operations()),
       static_cast<unsigned long long>(step), static_cast<unsigned long long>(run.rows_compared()));
 }

@@ -218,23 +218,12 @@ WriteResult ModelRun::add(const WriteRequest& request) {
 }
 
 void ModelRun::write_one() {
-  switch (random_.below(8)) {
-    case 0:
-    case 1:
-      return put();
-    case 2:
-      return remove();
-    case 3:
-      return incr();
-    case 4:
-      return multi_put();
-    case 5:
-      return multi_remove();
-    case 6:
-      return check_and_set();
-    default:
-      return check_and_mutate();
-  }
+  using Write = void (ModelRun::*)();
+  static constexpr Write kWrites[] = {&ModelRun::put,           &ModelRun::put,
+                                      &ModelRun::remove,        &ModelRun::incr,
+                                      &ModelRun::multi_put,     &ModelRun::multi_remove,
+                                      &ModelRun::check_and_set, &ModelRun::check_and_mutate};
+  (this->*kWrites[random_.below(std::size(kWrites))])();
 }
 
 void ModelRun::put() {
@@ -400,21 +389,12 @@ void ModelRun::read(Call call) {
 }
 
 void ModelRun::read_one() {
-  switch (random_.below(8)) {
-    case 0:
-    case 1:
-      return compare_get();
-    case 2:
-      return compare_ttl();
-    case 3:
-      return compare_batch_get();
-    case 4:
-      return compare_count();
-    case 5:
-      return compare_points();
-    default:
-      return compare_range();
-  }
+  using Read = void (ModelRun::*)();
+  static constexpr Read kReads[] = {&ModelRun::compare_get,   &ModelRun::compare_get,
+                                    &ModelRun::compare_ttl,   &ModelRun::compare_batch_get,
+                                    &ModelRun::compare_count, &ModelRun::compare_points,
+                                    &ModelRun::compare_range, &ModelRun::compare_range};
+  (this->*kReads[random_.below(std::size(kReads))])();
 }
 
 void ModelRun::compare_get() {

@@ -12,11 +12,13 @@ namespace {
 using rpc::TaskCode;
 
 TEST(CapacityUnitsTest, RoundUp) {
-  EXPECT_EQ(capacity_units(0), 1);
-  EXPECT_EQ(capacity_units(1), 1);
-  EXPECT_EQ(capacity_units(4096), 1);
-  EXPECT_EQ(capacity_units(4097), 2);
-  EXPECT_EQ(capacity_units(1 << 20), 256);
+  EXPECT_EQ(capacity_units(0, 4096), 1);
+  EXPECT_EQ(capacity_units(1, 4096), 1);
+  EXPECT_EQ(capacity_units(4096, 4096), 1);
+  EXPECT_EQ(capacity_units(4097, 4096), 2);
+  EXPECT_EQ(capacity_units(1 << 20, 4096), 256);
+  EXPECT_EQ(capacity_units(4097, 1024), 5);
+  EXPECT_EQ(capacity_units(7, 1), 7);
 }
 
 struct ReadCase {
@@ -41,7 +43,7 @@ TEST(CapacityUnitsTest, Reads) {
         ReadCase{TaskCode::kClearScanner, 0, 0, 0}}) {
     engine::ReadStats stats;
     stats.bytes = c.bytes;
-    Charge charge = charge_read(c.code, c.error, stats);
+    Charge charge = charge_read(c.code, c.error, stats, UnitSizes());
     EXPECT_EQ(charge.read_units, c.units)
         << rpc::task_name(c.code) << " error " << c.error << " bytes " << c.bytes;
     EXPECT_EQ(charge.write_units, 0);
@@ -104,11 +106,34 @@ TEST(CapacityUnitsTest, Writes) {
   for (const WriteCase& c : write_cases()) {
     engine::WriteResult result;
     result.error = c.error;
-    Charge charge = charge_write(c.request, result);
+    Charge charge = charge_write(c.request, result, UnitSizes());
     EXPECT_EQ(charge.read_units, c.read_units) << c.name;
     EXPECT_EQ(charge.write_units, c.write_units) << c.name;
     EXPECT_EQ(charge.bytes, c.bytes) << c.name;
   }
+}
+
+// Each kind of unit has a size of its own; what checks pays for both.
+TEST(CapacityUnitsTest, SizesAreConfigured) {
+  const UnitSizes sizes{.read = 1024, .write = 8192};
+  engine::ReadStats stats;
+  stats.bytes = 4097;
+  EXPECT_EQ(charge_read(TaskCode::kGet, 0, stats, sizes).read_units, 5);
+  const std::string value(8193 - 2, 'v');
+  wire::update_request put;
+  put.key = "hk";
+  put.value = std::string_view(value);
+  Charge charge = charge_write(put, engine::WriteResult(), sizes);
+  EXPECT_EQ(charge.write_units, 2);
+  EXPECT_EQ(charge.bytes, 8193);
+  const std::string sort_key(2000, 's');
+  wire::check_and_set_request check;
+  check.hash_key = "h";
+  check.check_sort_key = std::string_view(sort_key);
+  check.set_value = "v";
+  charge = charge_write(check, engine::WriteResult(), sizes);
+  EXPECT_EQ(charge.read_units, 2);
+  EXPECT_EQ(charge.write_units, 1);
 }
 
 }  // namespace

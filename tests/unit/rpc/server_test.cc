@@ -284,6 +284,42 @@ TEST_F(ServerTest, AnswersFromOtherThreadsInAnyOrder) {
   odd.join();
 }
 
+TEST_F(ServerTest, LargeAnswersFromOtherThreadsAmongSmallOnes) {
+  start();
+  constexpr size_t kAnswers = 30;
+  RawClient client(at());
+  for (size_t i = 0; i < kAnswers; ++i)
+    client.send(thft0("RPC_RRDB_RRDB_REMOVE", get_args("k"), static_cast<int32_t>(i), {1, 0}));
+  auto kept = take_kept(kAnswers);
+  ASSERT_EQ(kept.size(), kAnswers);
+  // Of the sizes about the bound between small and large, and far above it.
+  auto size_of = [](size_t i) { return (i % 3) * (128u << 10) + (i % 10 == 9 ? 5u << 20 : i); };
+  auto answer = [&](size_t from) {
+    for (size_t i = from; i < kAnswers; i += 2) {
+      std::string value(size_of(i), static_cast<char>('A' + i));
+      wire::read_response response;
+      response.value = std::string_view(value);
+      kept[i].reply(encode_result(response));
+    }
+  };
+  std::thread even(answer, 0);
+  std::thread odd(answer, 1);
+  std::vector<bool> seen(kAnswers);
+  for (size_t n = 0; n < kAnswers; ++n) {
+    std::string got = client.receive_thft();
+    size_t name = got.find("_ACK");
+    ASSERT_NE(name, std::string::npos);
+    auto i = static_cast<size_t>(load_be<int32_t>(got.data() + name + 4));
+    ASSERT_LT(i, kAnswers);
+    EXPECT_FALSE(seen[i]);
+    seen[i] = true;
+    EXPECT_NE(got.find(std::string(size_of(i), static_cast<char>('A' + i))), std::string::npos)
+        << i;
+  }
+  even.join();
+  odd.join();
+}
+
 TEST_F(ServerTest, RequestsKeepTheirBytesAfterTheConnectionIsGone) {
   start();
   {
@@ -556,6 +592,18 @@ TEST_F(ServerTest, AnHttpBodyInPieces) {
     EXPECT_TRUE(part == "ld" || client.quiet_for(20));
   }
   EXPECT_NE(client.receive_until("world").find("post:hello world"), std::string::npos);
+}
+
+TEST_F(ServerTest, HttpCanBeTurnedOff) {  // 07 §3.1
+  ServerOptions options;
+  options.http = false;
+  start(options);
+  RawClient client(at());
+  client.send("GET /echo HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(client.closed_silently());
+  RawClient alive(at());
+  alive.send(example_get(0));
+  EXPECT_EQ(alive.receive_thft().size(), 0x72u);
 }
 
 TEST_F(ServerTest, HttpRefusals) {
