@@ -98,6 +98,14 @@ struct Readiness {
   int32_t writable = 0;
 };
 
+// How a manual compaction is done (spec 02 §13).
+struct CompactionOptions {
+  int64_t trigger_second = 0;     // unix time; 0: now
+  int32_t target_level = -1;      // -1: the store's choice
+  bool force_bottommost = false;  // also what is at the bottom already
+  int32_t max_running = 0;        // of one node at a time; 0: as the table has it
+};
+
 // Which requests the detection of hot keys looks at, and what to do with it.
 enum class HotkeyKind { kRead = 0, kWrite = 1 };
 enum class HotkeyAction { kStart = 0, kStop = 1, kQuery = 2 };
@@ -158,6 +166,14 @@ class Admin {
   Outcome<std::string> remote_command(std::string_view node, std::string_view command,
                                       const std::vector<std::string>& arguments,
                                       Timeout timeout = {});
+
+  // Rewrites all data of a table, each replica when its node's turn comes.
+  Outcome<Nothing> start_manual_compaction(std::string_view table,
+                                           const CompactionOptions& options = {},
+                                           Timeout timeout = {});
+  // How far it is, in percent of the replicas; 100: all are done. An error when none was started or
+  // reported yet.
+  Outcome<int32_t> manual_compaction_progress(std::string_view table, Timeout timeout = {});
 
   // Looks for the hash key that gets far more requests than the others of a partition, on the
   // daemon that holds its primary. Start it, query until there is a result (the hash key, escaped;

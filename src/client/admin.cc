@@ -297,6 +297,29 @@ Outcome<int32_t> Admin::set_replica_count(std::string_view table, int32_t count,
   return response->old_max_replica_count;
 }
 
+// --- manual compaction ---
+
+Outcome<Nothing> Admin::start_manual_compaction(std::string_view table,
+                                                const CompactionOptions& options, Timeout timeout) {
+  wire::start_app_manual_compact_request request;
+  request.app_name = table;
+  if (options.trigger_second > 0) request.__set_trigger_time(options.trigger_second);
+  request.__set_target_level(options.target_level);
+  request.__set_bottommost(options.force_bottommost);
+  if (options.max_running > 0) request.__set_max_running_count(options.max_running);
+  return nothing_of(ask_meta<wire::start_app_manual_compact_response>(
+      *client_.impl_->front, TaskCode::kStartManualCompact, request, false, timeout));
+}
+
+Outcome<int32_t> Admin::manual_compaction_progress(std::string_view table, Timeout timeout) {
+  wire::query_app_manual_compact_request request;
+  request.app_name = table;
+  auto response = ask_meta<wire::query_app_manual_compact_response>(
+      *client_.impl_->front, TaskCode::kQueryManualCompactStatus, request, true, timeout);
+  if (!response) return response.error();
+  return response->progress;
+}
+
 // --- the cluster ---
 
 Outcome<std::vector<NodeInfo>> Admin::list_nodes(Timeout timeout) {
@@ -385,59 +408,56 @@ Outcome<Nothing> Admin::balance(int32_t app_id, int32_t partition, std::string_v
   return propose(app_id, partition, steps, false, timeout);
 }
 
-Outcome<std::string> Admin::remote_command(std::string_view node, std::string_view command,
-                                           const std::vector<std::string>& arguments,
-                                           Timeout timeout) {
+namespace {
+
+// Asks one daemon and waits. `read` makes the outcome of what was decoded.
+template <typename Response, typename Request, typename Read>
+Outcome<std::string> ask_node(client::Front& front, std::string_view node, TaskCode code,
+                              const Request& request, Timeout timeout, Read read) {
   auto address = parse_node(node);
   if (!address) return address.error();
-  wire::command request;
-  request.cmd = command;
-  request.arguments = arguments;
-  auto& front = *client_.impl_->front;
   return wait_for<std::string>(front, [&](Done<std::string> done) {
     auto& lane = front.lane();
     Instant deadline = lane.shard->now() + front.timeout_or(timeout, {});
-    lane.shard->post([&lane, node = *address, args = rpc::encode_args(request), deadline,
-                      done = std::move(done)] {
-      lane.core->call_node(node, TaskCode::kCliCall, args, deadline, [done](Answer answer) {
+    lane.shard->post([&lane, node = *address, code, args = rpc::encode_args(request), deadline,
+                      read, done = std::move(done)] {
+      lane.core->call_node(node, code, args, deadline, [code, read, done](Answer answer) {
         if (answer.error) return done(std::move(answer.error));
-        std::string text;
-        Status status = rpc::decode_result(answer.result, text);
-        if (!status.ok()) return done(cannot_read(TaskCode::kCliCall, answer, status));
-        done(std::move(text));
+        Response response;
+        Status status = rpc::decode_result(answer.result, response);
+        if (!status.ok()) return done(cannot_read(code, answer, status));
+        done(read(std::move(response)));
       });
     });
   });
 }
 
+}  // namespace
+
+Outcome<std::string> Admin::remote_command(std::string_view node, std::string_view command,
+                                           const std::vector<std::string>& arguments,
+                                           Timeout timeout) {
+  wire::command request;
+  request.cmd = command;
+  request.arguments = arguments;
+  return ask_node<std::string>(*client_.impl_->front, node, TaskCode::kCliCall, request, timeout,
+                               [](std::string text) -> Outcome<std::string> { return text; });
+}
+
 Outcome<std::string> Admin::detect_hotkey(std::string_view node, int32_t app_id, int32_t partition,
                                           HotkeyKind kind, HotkeyAction action, Timeout timeout) {
-  auto address = parse_node(node);
-  if (!address) return address.error();
   wire::detect_hotkey_request request;
   request.type = static_cast<wire::hotkey_type::type>(kind);
   request.action = static_cast<wire::detect_action::type>(action);
   request.pid = Gpid{app_id, partition};
-  auto& front = *client_.impl_->front;
-  return wait_for<std::string>(front, [&](Done<std::string> done) {
-    auto& lane = front.lane();
-    Instant deadline = lane.shard->now() + front.timeout_or(timeout, {});
-    lane.shard->post([&lane, node = *address, args = rpc::encode_args(request), deadline,
-                      done = std::move(done)] {
-      lane.core->call_node(node, TaskCode::kDetectHotkey, args, deadline, [done](Answer answer) {
-        if (answer.error) return done(std::move(answer.error));
-        wire::detect_hotkey_response response;
-        Status status = rpc::decode_result(answer.result, response);
-        if (!status.ok()) return done(cannot_read(TaskCode::kDetectHotkey, answer, status));
+  return ask_node<wire::detect_hotkey_response>(
+      *client_.impl_->front, node, TaskCode::kDetectHotkey, request, timeout,
+      [](wire::detect_hotkey_response response) -> Outcome<std::string> {
         Errc err = response.err.code;
-        if (err != Errc::kOk) {
-          return done(Error{client::code_of(err),
-                            fmt::format("{}: {}", errc_name(err), response.err_hint)});
-        }
-        done(std::move(response.hotkey_result));
+        if (err == Errc::kOk) return std::move(response.hotkey_result);
+        return Error{client::code_of(err),
+                     fmt::format("{}: {}", errc_name(err), response.err_hint)};
       });
-    });
-  });
 }
 
 Outcome<Nothing> Admin::report_death(std::string_view node, int64_t start_ms,

@@ -1,10 +1,10 @@
-// The cluster, its nodes, the meta level, remote commands.
+// The cluster, the meta level, proposals, remote commands.
 
 #include <boost/json.hpp>
-#include <map>
 
 #include "base/ids.h"
 #include "shell/session.h"
+#include "shell/targets.h"
 
 namespace markab::shell {
 
@@ -21,64 +21,6 @@ Error cluster_info(Session& session, const Arguments& arguments) {
   Section fields = Section::fields("cluster_info");
   for (const auto& [key, value] : *info) fields.add_field(key, json::string(value));
   return session.show({fields}, arguments);
-}
-
-struct Holdings {
-  int primaries = 0;
-  int secondaries = 0;
-};
-
-// What each node holds, over all tables that are available.
-Outcome<std::map<std::string, Holdings>> count_replicas(Session& session) {
-  auto tables = session.admin().list_tables(TableStatus::kAvailable, session.timeout);
-  if (!tables) return tables.error();
-  std::map<std::string, Holdings> by_node;
-  for (const auto& table : *tables) {
-    auto partitions = session.admin().partitions(table.name, session.timeout);
-    if (!partitions) return partitions.error();
-    for (const auto& partition : partitions->partitions) {
-      if (!partition.primary.empty()) ++by_node[partition.primary].primaries;
-      for (const auto& node : partition.secondaries) ++by_node[node].secondaries;
-    }
-  }
-  return by_node;
-}
-
-Error nodes(Session& session, const Arguments& arguments) {
-  std::string wanted = arguments.text('s', "all");
-  if (wanted != "all" && wanted != "alive" && wanted != "unalive") {
-    return {ErrorCode::kInvalidArgument,
-            fmt::format("-s '{}'; allowed are all, alive and unalive", wanted)};
-  }
-  auto all = session.admin().list_nodes(session.timeout);
-  if (!all) return all.error();
-  std::map<std::string, Holdings> held;
-  if (arguments.has('d')) {
-    auto counted = count_replicas(session);
-    if (!counted) return counted.error();
-    held = std::move(*counted);
-  }
-  std::vector<std::string> columns{"address", "status"};
-  if (arguments.has('d'))
-    columns.insert(columns.end(), {"replica_count", "primary_count", "secondary_count"});
-  Section details = Section::rows("details", columns);
-  int alive = 0;
-  for (const auto& node : *all) {
-    alive += node.alive ? 1 : 0;
-    if ((wanted == "alive" && !node.alive) || (wanted == "unalive" && node.alive)) continue;
-    std::vector<json::value> row{json::string(node.address), node.alive ? "ALIVE" : "UNALIVE"};
-    if (arguments.has('d')) {
-      const Holdings& holdings = held[node.address];
-      row.insert(row.end(), {holdings.primaries + holdings.secondaries, holdings.primaries,
-                             holdings.secondaries});
-    }
-    details.add_row(std::move(row));
-  }
-  Section summary = Section::fields("summary");
-  summary.add_field("total_node_count", all->size());
-  summary.add_field("alive_node_count", alive);
-  summary.add_field("unalive_node_count", static_cast<int>(all->size()) - alive);
-  return session.show({details, summary}, arguments);
 }
 
 constexpr std::pair<std::string_view, MetaLevel> kLevels[] = {{"stopped", MetaLevel::kStopped},
@@ -173,53 +115,6 @@ Error propose(Session& session, const Arguments& arguments) {
     names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
   return {ErrorCode::kInvalidArgument,
           fmt::format("'{}' is no proposal; allowed are {}", wanted, names)};
-}
-
-struct Target {
-  std::string node;
-  std::string role;
-};
-
-Outcome<std::vector<Target>> choose_targets(Session& session, const Arguments& arguments) {
-  std::string type = arguments.text('t', "all");
-  if (type != "all" && type != "meta-server" && type != "replica-server") {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("-t '{}'; allowed are all, meta-server and replica-server", type)};
-  }
-  std::vector<Target> targets;
-  auto add_list = [&](std::string_view list, std::string_view role) {
-    while (!list.empty()) {
-      auto comma = std::min(list.find(','), list.size());
-      if (comma > 0) targets.push_back({std::string(list.substr(0, comma)), std::string(role)});
-      list.remove_prefix(std::min(comma + 1, list.size()));
-    }
-  };
-  auto info = session.admin().cluster_info(session.timeout);
-  std::string metas;
-  if (info) {
-    for (const auto& [key, value] : *info) {
-      if (key == "meta_servers") metas = value;
-    }
-  }
-  if (metas.empty()) metas = fmt::format("{}", fmt::join(session.metas, ","));
-  if (arguments.has('l')) {
-    add_list(arguments.text('l'), "");
-    for (auto& target : targets) {
-      target.role = ("," + metas + ",").find("," + target.node + ",") != std::string::npos
-                        ? "meta-server"
-                        : "replica-server";
-    }
-    return targets;
-  }
-  if (type != "replica-server") add_list(metas, "meta-server");
-  if (type != "meta-server") {
-    auto all = session.admin().list_nodes(session.timeout);
-    if (!all) return all.error();
-    for (const auto& node : *all) {
-      if (node.alive) targets.push_back({node.address, "replica-server"});
-    }
-  }
-  return targets;
 }
 
 Error call_targets(Session& session, const Arguments& arguments, const std::string& command,
@@ -341,16 +236,6 @@ std::vector<Command> cluster_commands() {
        0,
        0,
        cluster_info},
-      {"nodes",
-       "[-d] [-s all|alive|unalive] [-j] [-o FILE]",
-       "the replica servers",
-       {{'d', "detailed", "", "how many replicas each holds"},
-        {'s', "status", "all|alive|unalive", "only these"},
-        kJson,
-        kOutput},
-       0,
-       0,
-       nodes},
       {"remote_command", "[-t all|meta-server|replica-server] [-l HOST:PORT,...] COMMAND [ARG...]",
        "run a command inside of daemons (`remote_command help` lists them)", targets, 1, kAnyNumber,
        remote_command, true},

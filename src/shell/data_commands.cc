@@ -24,20 +24,6 @@ Error parse_ttl(const std::string& text, Seconds& ttl) {
   return {};
 }
 
-// The last line of a write.
-Error show_written(Session& session, const Outcome<Nothing>& done) {
-  if (!done) return done.error();
-  if (session.json) {
-    json::object object{{"ok", true}};
-    session.add_origin(object, done.origin);
-    session.emit(object);
-  } else {
-    session.line("OK");
-    session.show_origin(done.origin);
-  }
-  return {};
-}
-
 // A single value under a name, as text and as JSON.
 void show_value(Session& session, std::string_view name, json::value value, std::string_view text,
                 const Origin& origin) {
@@ -57,8 +43,8 @@ Error set(Session& session, const Arguments& arguments) {
   if (arguments.count() > 3) {
     if (Error error = parse_ttl(arguments.word(3), ttl)) return error;
   }
-  return show_written(session, table.set(arguments.word(0), arguments.word(1), arguments.word(2),
-                                         ttl, session.timeout));
+  return session.show_written(
+      table.set(arguments.word(0), arguments.word(1), arguments.word(2), ttl, session.timeout));
 }
 
 Error get(Session& session, const Arguments& arguments) {
@@ -71,7 +57,7 @@ Error get(Session& session, const Arguments& arguments) {
 
 Error del(Session& session, const Arguments& arguments) {
   MARKAB_TABLE_IN_USE(session, table);
-  return show_written(session, table.del(arguments.word(0), arguments.word(1), session.timeout));
+  return session.show_written(table.del(arguments.word(0), arguments.word(1), session.timeout));
 }
 
 Error exist(Session& session, const Arguments& arguments) {

@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <fstream>
 #include <iostream>
+#include <thread>
 
 #include "base/log.h"
 #include "client/config_file.h"
@@ -92,6 +94,10 @@ int run(const ShellOptions& options) {
     return 1;
   }
   Session session(*made, client.meta_servers, options.json, Timeout(options.timeout_ms), std::cout);
+  session.clock = [] {
+    return std::chrono::duration_cast<Timeout>(std::chrono::steady_clock::now().time_since_epoch());
+  };
+  session.pause = [](Timeout interval) { std::this_thread::sleep_for(interval); };
   if (!options.table.empty()) session.use(options.table);
   if (!options.commands.empty()) return run_commands(session, options.commands) ? 0 : 1;
   if (!options.file.empty()) {

@@ -24,16 +24,7 @@ Error multi_set(Session& session, const Arguments& arguments) {
   for (size_t i = 1; i < arguments.count(); i += 2)
     cells.push_back({arguments.word(i), arguments.word(i + 1)});
   auto done = (*table)->multi_set(arguments.word(0), cells, {}, session.timeout);
-  if (!done) return done.error();
-  if (session.json) {
-    json::object object{{"ok", true}};
-    session.add_origin(object, done.origin);
-    session.emit(object);
-  } else {
-    session.line("OK");
-    session.show_origin(done.origin);
-  }
-  return {};
+  return session.show_written(done);
 }
 
 Error show_cells(Session& session, const std::string& hash_key, const Outcome<Cells>& cells,

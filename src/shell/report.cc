@@ -13,7 +13,9 @@ namespace json = boost::json;
 namespace {
 
 std::string cell_text(const json::value& cell) {
-  return cell.is_string() ? std::string(cell.get_string()) : json::serialize(cell);
+  if (cell.is_string()) return std::string(cell.get_string());
+  if (cell.is_double()) return fmt::format("{:.2f}", cell.get_double());  // 07 §3.1
+  return json::serialize(cell);
 }
 
 // A cell is one line, whatever the server sent: white space with a line break in it

@@ -16,8 +16,8 @@ Error to_error(const Status& status) {
 const std::vector<Command>& all_commands() {
   static const std::vector<Command> kAll = [] {
     std::vector<Command> all;
-    for (auto family : {general_commands, cluster_commands, table_commands, data_commands,
-                        range_commands, scan_commands}) {
+    for (auto family : {general_commands, cluster_commands, statistics_commands, table_commands,
+                        data_commands, range_commands, scan_commands}) {
       for (auto& command : family()) all.push_back(std::move(command));
     }
     return all;
@@ -99,6 +99,19 @@ Error Session::show(const Report& report, const Arguments& arguments) {
   if (!file)
     return {ErrorCode::kInvalidArgument,
             fmt::format("{} cannot be written; name a file that can", path)};
+  return {};
+}
+
+Error Session::show_written(const Outcome<Nothing>& done) {
+  if (!done) return done.error();
+  if (json) {
+    boost::json::object object{{"ok", true}};
+    add_origin(object, done.origin);
+    emit(object);
+  } else {
+    line("OK");
+    show_origin(done.origin);
+  }
   return {};
 }
 

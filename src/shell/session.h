@@ -39,6 +39,7 @@ std::vector<Command> table_commands();
 std::vector<Command> data_commands();
 std::vector<Command> range_commands();
 std::vector<Command> scan_commands();
+std::vector<Command> statistics_commands();
 
 class Session {
  public:
@@ -64,6 +65,10 @@ class Session {
   // of the input.
   bool next_line(std::string& text) { return more_lines && more_lines(text); }
   std::function<bool(std::string&)> more_lines;
+  // Lets time pass, between two looks at the daemons.
+  std::function<void(Timeout)> pause = [](Timeout) {};
+  // A clock, from any beginning.
+  std::function<Timeout()> clock = [] { return Timeout(); };
 
   // Keys and values as people see them: "...".
   std::string quoted(std::string_view bytes) const;
@@ -74,6 +79,8 @@ class Session {
   void emit(const boost::json::object& object);
   // `-j` of a command: JSON with string values; `-o FILE`: there.
   Error show(const Report& report, const Arguments& arguments);
+  // How a write went, when nothing else is to be said of it.
+  Error show_written(const Outcome<Nothing>& done);
   // Who answered, after a data command.
   void show_origin(const Origin& origin);
   void add_origin(boost::json::object& object, const Origin& origin);

@@ -603,6 +603,45 @@ def after_a_large_answer_reads_are_busy_for_a_while(c):
     same(code_of((yield c.get("large", "r"))), BUSY)
 
 
+@case("env_iteration_time")
+def a_count_that_takes_too_long_is_given_up(c):
+    for first in range(0, 60000, 1000):
+        same(code_of((yield c.multi_set("many", dict(("s%06d" % i, "v") for i in range(first, first + 1000))))), OK)
+    same((yield c.sort_key_count("many")), (OK, -1))  # 1 ms
+    same((yield c.get("many", "s000000")), (OK, b"v"))
+
+
+@case("env_partition_hash")
+def who_tells_no_hash_is_served_and_scans_see_all(c):
+    for i in range(40):
+        same(code_of((yield c.set("hash%d" % i, "s", "v"))), OK)
+        same((yield c.get("hash%d" % i, "s")), (OK, b"v"))
+    rows = []
+    for scanner in c.get_unordered_scanners(8, ScanOptions()):
+        rows += yield drain(scanner)
+    same(sorted(r[0] for r in rows), sorted("hash%d" % i for i in range(40)))
+
+
+# A compaction comes between these two (test_environments.py).
+@case("env_compaction_before")
+def rows_are_written(c):
+    for i in range(20):
+        same(code_of((yield c.set("gone_%d" % i, "s", "v"))), OK)
+        same(code_of((yield c.set("stays_%d" % i, "s", "v"))), OK)
+    same(code_of((yield c.set("longer", "s", "v", 50))), OK)
+
+
+@case("env_compaction_after")
+def rows_that_the_rules_name_are_changed(c):
+    for i in range(20):
+        same(code_of((yield c.get("gone_%d" % i, "s"))), NOT_FOUND)
+        same((yield c.get("stays_%d" % i, "s")), (OK, b"v"))
+        code, seconds = yield c.ttl("stays_%d" % i, "s")  # default_ttl reaches what had no time
+        assert code == OK and 0 < seconds <= 1000, (code, seconds)
+    code, seconds = yield c.ttl("longer", "s")  # from its own time on
+    assert code == OK and 500 < seconds <= 550, (code, seconds)
+
+
 LOAD_SECONDS = 14
 META, TABLE = [], ""
 

@@ -29,6 +29,15 @@ Report sample() {
   return {rows, fields};
 }
 
+TEST(ReportTest, BrokenNumbersHaveTwoDecimals) {
+  Section fields = Section::fields("rates");
+  fields.add_field("none", 0.0);
+  fields.add_field("some", 1234.567);
+  EXPECT_EQ(to_text({fields}), "[rates]\nnone : 0.00\nsome : 1234.57\n");
+  EXPECT_EQ(json::serialize(to_json({fields}, true)),
+            R"({"rates":{"none":"0.00","some":"1234.57"}})");
+}
+
 TEST(ReportTest, ColumnsAreAsWideAsTheirLongestCellAndTwo) {
   EXPECT_EQ(to_text(sample()),
             "[details]\n"
