@@ -63,6 +63,8 @@ struct configuration_query_by_node_response {
   1: base.error_code err
   2: list<configuration_update_request> partitions
   3: optional list<partition.replica_info> gc_replicas
+  // Markab's own: the present memberships of stored replicas that are no members.
+  100: optional list<configuration_update_request> elsewhere
 }
 
 struct create_app_options {

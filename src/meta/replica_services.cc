@@ -62,13 +62,19 @@ namespace {
 void fill_sync(const MetaCore& core, const SyncReply& reply, HostPort node, bool host_ports,
                wire::configuration_query_by_node_response& response) {
   response.err = reply.err;
-  for (Gpid pid : reply.partitions) {
-    wire::configuration_update_request entry;
-    entry.info = to_wire(core.find_table(pid.app_id)->info);
-    entry.config = to_wire(core.find_partition(pid)->config, host_ports);
-    entry.host_node = node;
-    response.partitions.push_back(std::move(entry));
-  }
+  auto entries = [&](const std::vector<Gpid>& pids) {
+    std::vector<wire::configuration_update_request> out;
+    for (Gpid pid : pids) {
+      wire::configuration_update_request entry;
+      entry.info = to_wire(core.find_table(pid.app_id)->info);
+      entry.config = to_wire(core.find_partition(pid)->config, host_ports);
+      entry.host_node = node;
+      out.push_back(std::move(entry));
+    }
+    return out;
+  };
+  response.partitions = entries(reply.partitions);
+  if (!reply.elsewhere.empty()) response.__set_elsewhere(entries(reply.elsewhere));
   std::vector<wire::replica_info> garbage;
   for (const ReplicaReport& report : reply.garbage) garbage.push_back(to_wire(report));
   response.__set_gc_replicas(std::move(garbage));

@@ -100,7 +100,7 @@ bool ReplicaCore::enter_reign(const Prepare& p, Actions& out) {
   while (keep > std::max(p.reign_prepared, last_committed_) &&
          list_.at(keep).mutation.ballot < reign_)
     --keep;
-  if (keep < list_.last()) append_reign(ballot_, keep, out);
+  if (keep < list_.last()) append_reign(ballot_, keep, role_, out);
   // S3: a member's log holds what earlier reigns committed.
   verified_ = std::max(last_committed_, p.reign_committed);
   extend_verified();
@@ -172,7 +172,7 @@ Errc ReplicaCore::start_learning(const Membership& membership, uint64_t signatur
   }
   refuse_pending(Errc::kInvalidState, out);
   if (role_ == Role::kPrimary) leave_reign(true, "the reign ended", out);
-  append_reign(membership.ballot, last_committed_, out);
+  append_reign(membership.ballot, last_committed_, Role::kLearner, out);
   membership_ = membership;
   outside_ = true;
   reign_ = 0;
@@ -185,7 +185,8 @@ Errc ReplicaCore::start_learning(const Membership& membership, uint64_t signatur
 }
 
 void ReplicaCore::learned(Decree decree) {
-  MARKAB_ASSERT(role_ == Role::kLearner && !streaming_,
+  // Its session may have ended meanwhile; what was committed is whole without it.
+  MARKAB_ASSERT(role_ == Role::kInactive || (role_ == Role::kLearner && !streaming_),
                 "state is installed in a replica that does not learn", decree);
   list_.reset(decree);
   committed_bytes_ = 0;

@@ -53,8 +53,9 @@ void ReplicaCore::settle(const Membership& m, Actions& out) {
   outside_ = outside_ || !names_self(m);
   // Named primary it stays inactive: what it proposed under this ballot before the restart is not
   // known (S2).
-  if (has_secondary(m, options_.self) && trusted_ && !outside_)
-    set_role(Role::kSecondary, false, out);
+  if (!has_secondary(m, options_.self) || !trusted_ || outside_) return;
+  if (member_ballot_ < ballot_) append_reign(ballot_, list_.last(), Role::kSecondary, out);
+  set_role(Role::kSecondary, false, out);
 }
 
 void ReplicaCore::adopt(const Membership& m, Actions& out) {
@@ -74,7 +75,7 @@ void ReplicaCore::adopt(const Membership& m, Actions& out) {
 
   Role role = role_under(m);
   bool continues = role == role_ && m.primary == membership_.primary;
-  append_reign(m.ballot, list_.last(), out);
+  append_reign(m.ballot, list_.last(), role, out);
   if (role == Role::kInactive) {
     refuse_pending(Errc::kInvalidState, out);
     outside_ = true;
@@ -101,7 +102,8 @@ Role ReplicaCore::role_under(const Membership& m) const {
 // whatever the number of members; reads wait until it is committed.
 void ReplicaCore::begin_reign(const Membership& m, Actions& out) {
   refuse_pending(Errc::kVersionOutdated, out);
-  append_reign(m.ballot, MARKAB_PLANTED(kReuseDecree) ? last_committed_ : list_.last(), out);
+  append_reign(m.ballot, MARKAB_PLANTED(kReuseDecree) ? last_committed_ : list_.last(),
+               Role::kPrimary, out);
   membership_ = m;
   trusted_ = true;
   outside_ = false;
@@ -129,7 +131,7 @@ void ReplicaCore::begin_reign(const Membership& m, Actions& out) {
 // reign a decree has one content, so a follower's log holds it whatever the ballot of the message
 // was.
 void ReplicaCore::continue_reign(const Membership& m, Actions& out) {
-  append_reign(m.ballot, list_.last(), out);
+  append_reign(m.ballot, list_.last(), Role::kPrimary, out);
   membership_ = m;
   outdated_ = false;
   stepped_down_at_.reset();
@@ -165,7 +167,6 @@ void ReplicaCore::leave_reign(bool abandon, const std::string& why, Actions& out
 }
 
 void ReplicaCore::set_role(Role role, bool continues, Actions& out) {
-  if (role == Role::kPrimary || role == Role::kSecondary) member_ballot_ = ballot_;
   if (role_ == Role::kLearner && role != Role::kLearner) signature_ = 0;
   role_ = role;
   out.push_back(RoleChanged{role, ballot_, continues});

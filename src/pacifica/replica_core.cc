@@ -13,11 +13,13 @@ ReplicaCore::ReplicaCore(CoreOptions options) : options_(std::move(options)) {
                 "a window without room");
 }
 
-void ReplicaCore::recovered(Ballot ballot, Decree committed, std::vector<Mutation> suffix,
-                            bool trusted) {
+void ReplicaCore::recovered(Ballot ballot, Ballot member, Decree committed,
+                            std::vector<Mutation> suffix, bool trusted) {
   MARKAB_ASSERT(ballot_ == 0 && appended_ == 0 && role_ == Role::kInactive,
                 "recovered() comes first");
-  ballot_ = recovered_ballot_ = member_ballot_ = ballot;
+  MARKAB_ASSERT(member <= ballot, "a member at a ballot that is not adopted", member, ballot);
+  ballot_ = recovered_ballot_ = ballot;
+  member_ballot_ = member;
   trusted_ = trusted;
   last_committed_ = known_committed_ = verified_ = committed;
   list_.reset(committed);
@@ -29,8 +31,8 @@ void ReplicaCore::recovered(Ballot ballot, Decree committed, std::vector<Mutatio
   durable_end_ = list_.last();
 }
 
-// S1: the ballot of the log only rises.
-void ReplicaCore::append_reign(Ballot ballot, Decree keep_up_to, Actions& out) {
+// S1: the ballot of the log only rises. `role` is what this replica is under that ballot.
+void ReplicaCore::append_reign(Ballot ballot, Decree keep_up_to, Role role, Actions& out) {
   MARKAB_ASSERT(ballot >= ballot_, "a ballot falls (04 S1)", ballot, ballot_);
   MARKAB_ASSERT(keep_up_to >= last_committed_, "a committed decree would be voided (04 S4)",
                 keep_up_to, last_committed_);
@@ -38,8 +40,9 @@ void ReplicaCore::append_reign(Ballot ballot, Decree keep_up_to, Actions& out) {
   durable_end_ = std::min(durable_end_, keep_up_to);
   verified_ = std::min(verified_, keep_up_to);
   ballot_ = ballot;
+  if (role == Role::kPrimary || role == Role::kSecondary) member_ballot_ = ballot;
   ballot_record_ = ++appended_;
-  out.push_back(AppendReign{ballot, keep_up_to});
+  out.push_back(AppendReign{ballot, keep_up_to, member_ballot_});
 }
 
 void ReplicaCore::append_mutation(Mutation mutation, Actions& out) {

@@ -53,6 +53,7 @@ struct CoreOptions {
 struct AppendReign {
   Ballot ballot;
   Decree keep_up_to;
+  Ballot member;  // at which this replica was a member last, this ballot included
 };
 // Log: a mutation, or a rewrite of its decree under a higher ballot (the decrees above stay valid).
 struct AppendMutation {
@@ -119,12 +120,14 @@ class ReplicaCore {
 
   // --- start
 
-  // After replay: the highest ballot in the log, the commit point known (what the store holds, and
-  // at least the highest `committed` of any record whose decrees are there), and the mutations
-  // above it, contiguous, newest content each. All of it counts as durable. The role is kInactive.
+  // After replay: the highest ballot in the log, the one at which this replica was a member last
+  // (AppendReign), the commit point known (what the store holds, and at least the highest
+  // `committed` of any record whose decrees are there), and the mutations above it, contiguous,
+  // newest content each. All of it counts as durable. The role is kInactive.
   // `trusted`: the log is known to hold all that was acknowledged (false after an unclean reboot
   // with log_sync below always, or damage: then only learning leads back into the group, 04 §2.2).
-  void recovered(Ballot ballot, Decree committed, std::vector<Mutation> suffix, bool trusted);
+  void recovered(Ballot ballot, Ballot member, Decree committed, std::vector<Mutation> suffix,
+                 bool trusted);
 
   // --- the meta server's word
 
@@ -202,7 +205,7 @@ class ReplicaCore {
   Errc start_learning(const Membership& membership, uint64_t signature, Actions& out);
   // The driver installed state (checkpoint, or log that it appended and applied itself) up to
   // `decree`, durable. Such appends do not count in on_durable(). Precondition: a learner before
-  // begin_streaming().
+  // begin_streaming(), or one that lost its session meanwhile and is inactive.
   void learned(Decree decree);
   // The primary streams from here on; nothing is installed any more. Until then prepares are
   // answered kTryAgain, so that a late one of another round cannot interfere with an installation.
@@ -220,13 +223,10 @@ class ReplicaCore {
 
   // Whether the log is known to hold all that this replica ever acknowledged.
   bool trusted() const { return trusted_; }
-  // What the meta server is to judge this replica by: a doubtful log has no part in the ballots
-  // that were only heard of since, and no learner has a part in those since it was a member: it may
-  // lack what their members committed.
-  Ballot reported_ballot() const {
-    Ballot known = trusted_ ? ballot_ : std::min(ballot_, recovered_ballot_);
-    return role_ == Role::kLearner ? std::min(known, member_ballot_) : known;
-  }
+  // What the meta server is to judge this replica by: the ballot at which it was a member last, in
+  // this life or an earlier one. Of those that it merely heard of since, as a learner, a removed
+  // member or one with a doubtful log, it may lack what their members committed.
+  Ballot member_ballot() const { return member_ballot_; }
   // The meta server chose this replica to lead, knowing that its log is doubtful: nobody has more
   // (04 §2.2, last sentence). Before the membership that says so.
   void trust() {
@@ -235,6 +235,9 @@ class ReplicaCore {
 
   Role role() const { return role_; }
   Ballot ballot() const { return ballot_; }
+  // Whether a crash would leave it. Before, a primary invites no learner: who learns voids what it
+  // prepared as a member, and then this log alone must tell that it has more (03 §10.3).
+  bool ballot_durable() const { return ballot_record_ <= durable_records_; }
   const Membership& membership() const { return membership_; }
   Decree last_committed() const { return last_committed_; }
   Decree last_prepared() const { return list_.last(); }
@@ -274,12 +277,11 @@ class ReplicaCore {
   void end_upgrade(HostPort node, Errc error, Actions& out);
 
   // replica_core.cc
-  void append_reign(Ballot ballot, Decree keep_up_to, Actions& out);
+  void append_reign(Ballot ballot, Decree keep_up_to, Role role, Actions& out);
   void append_mutation(Mutation mutation, Actions& out);
   void commit_up_to(Decree target, Actions& out);
   void trim_cache();
   void advance_durable();
-  bool ballot_durable() const { return ballot_record_ <= durable_records_; }
   void touch(Instant now) { now_ = std::max(now_, now); }
 
   // primary.cc
@@ -317,7 +319,7 @@ class ReplicaCore {
   Role role_ = Role::kInactive;
   Ballot ballot_ = 0;            // the highest adopted; appended to the log
   Ballot recovered_ballot_ = 0;  // what the log held at the start
-  Ballot member_ballot_ = 0;     // at which it was a member last, as far as this life knows
+  Ballot member_ballot_ = 0;     // at which it was a member last; appended to the log
   Membership membership_;  // of ballot_, or of none (ballot 0) when only the log told the ballot
   bool trusted_ = true;    // the log holds all that this replica ever acknowledged
   // A membership excluded this replica: it may return by learning, or by being named primary.

@@ -21,6 +21,8 @@ namespace {
 constexpr uint32_t kLogChunk = 2u << 20;
 constexpr uint32_t kFileChunk = 1u << 20;
 constexpr Duration kRetry = std::chrono::milliseconds(100);
+// For the log, before the attempt counts as one that is to be repeated.
+constexpr Duration kDurableWait = std::chrono::milliseconds(500);
 constexpr Duration kLongestRetry = std::chrono::seconds(2);
 constexpr Duration kCallTimeout = std::chrono::seconds(10);
 // Without a byte learned; then the learner gives up and the meta server begins anew.
@@ -69,6 +71,10 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   }
 
   static awaitable<void> learn(std::shared_ptr<Flow> self) {
+    while (self->replica.installing_) {  // for the session before
+      co_await io::sleep_for(self->shard, std::chrono::milliseconds(2));
+      if (self->stopped) co_return;
+    }
     auto wait = kRetry;
     auto asked_since = self->shard.now();
     for (;;) {
@@ -115,6 +121,18 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
 
   // One round: asks the primary how to go on and does it. True: the stream has begun.
   static awaitable<Result<bool>> ask(std::shared_ptr<Flow> self) {
+    // What was committed in the role before may wait for the store. The log has it already, so to
+    // ask for it would be to log it twice.
+    if (self->replica.last_applied() < self->replica.core_->last_committed())
+      co_return Status(Errc::kTryAgain, "what is committed here is not applied yet");
+    // What was learned so far is to count as prepared here: a crash must not take it back.
+    auto began = self->shard.now();
+    while (self->replica.log_->durable_records() < self->replica.log_->appended_records()) {
+      if (self->shard.now() - began > kDurableWait)
+        co_return Status(Errc::kTryAgain, "what was learned is not durable yet");
+      co_await io::sleep_for(self->shard, std::chrono::milliseconds(2));
+      if (self->stopped) co_return true;
+    }
     LearnRequest request{self->host.self(), self->signature, self->replica.last_applied()};
     std::string bytes;
     encode(request, bytes);
@@ -372,7 +390,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
   }
 
   // Replaces the store by the one in `source` (none: an empty one); the old one is kept beside it
-  // until the new one is open.
+  // until the new one is open. Once begun it ends, also when the session does: a replica without a
+  // store, or with another one than its log continues, would be left.
   static awaitable<Result<bool>> install_store(std::shared_ptr<Flow> self, std::string source,
                                                Decree decree) {
     auto& replica = self->replica;
@@ -380,12 +399,13 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     auto& fs = self->host.files();
     auto live = replica.dir() + "/data/rdb";
     auto aside = fmt::format("{}/data.{}.discarded", replica.dir(), self->shard.wall_us());
+    auto alive = replica.shared_from_this();
+    replica.installing_ = true;
     replica.serves_backup_reads_.store(false, std::memory_order_release);
     replica.resolver_.reset();
     auto old = replica.hold_engine();
     replica.set_engine(nullptr);
     co_await quiet(self);  // no shard is inside a read of the old store any more
-    if (self->stopped) co_return true;
     engine::EngineOptions options;
     options.gpid = replica.gpid();
     options.dir = live;
@@ -393,10 +413,14 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     options.settings = replica.settings_;
     options.now = [&shard = self->shard] { return shard.now(); };
     auto slot = std::make_shared<engine::EngineOptions>(std::move(options));
-    auto exchange = [&fs, &host = self->host, old = std::move(old), live, aside, source,
-                     slot]() mutable -> Result<std::unique_ptr<engine::Engine>> {
+    auto exchange = [&fs, &host = self->host, old = std::move(old), live, aside, source, slot,
+                     dir = replica.dir()]() mutable -> Result<std::unique_ptr<engine::Engine>> {
       old.reset();  // closes it, unless a read on the pool still holds it: then the rename does not
                     // hurt that
+      // Durable before the log goes on behind it, and before the old one goes.
+      if (!source.empty()) {
+        if (auto s = fs.sync_directory(source); !s.ok()) return s;
+      }
       if (fs.exists(live)) {
         if (auto s = fs.rename(live, aside); !s.ok()) return s;
       }
@@ -404,13 +428,16 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
         if (auto s = fs.rename(source, live); !s.ok()) return s;
       }
       auto result = host.open_engine()(std::move(*slot));
+      if (auto s = fs.sync_directory(dir + "/data"); !s.ok()) return s;
+      if (auto s = fs.sync_directory(dir); !s.ok()) return s;
       if (result) {
         if (auto s = fs.remove_all(aside); !s.ok()) MARKAB_WARN("{} stays behind: {}", aside, s);
       }
       return result;
     };
     auto opened = co_await io::on_pool(pool, self->shard, std::move(exchange));
-    if (self->stopped) co_return true;
+    replica.installing_ = false;
+    if (replica.closed_) co_return true;
     if (!opened) {
       replica.fail(opened.error().with_context("opening the learned store"));
       co_return opened.error();
@@ -426,7 +453,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     if (auto s = replica.log_->reset(decree); !s.ok()) co_return s;
     replica.core_->learned(decree);
     replica.tell_durable();  // the log does not tell what was pending when it was reset
-    co_return false;
+    co_return self->stopped;
   }
 
   static awaitable<void> quiet(std::shared_ptr<Flow> self) {

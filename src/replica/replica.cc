@@ -29,6 +29,7 @@ std::shared_ptr<const security::UserSet> users_of(const TableInfo& table) {
 
 struct Replica::Recovery {
   Ballot ballot = 0;
+  Ballot member = 0;
   bool trusted = true;
   std::vector<pacifica::Mutation> suffix;
 };
@@ -125,6 +126,7 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
   replica.log_ = std::move(*log);
 
   recovery.ballot = std::max(recovery.ballot, summary.ballot);
+  recovery.member = summary.member;
   recovery.trusted = options.trust_log;
   if (!summary.damage.ok()) {
     MARKAB_ERROR("{}: the log is damaged and this replica will learn anew: {}", options.gpid,
@@ -173,8 +175,9 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
   replica.applied_ = applied;
   replica.resolver_ = std::make_unique<engine::Resolver>(engine);
   MARKAB_INFO(
-      "{} opened: ballot {}, applied {}, prepared {}, replayed {} records ({} bytes, {} cut)",
-      options.gpid, recovery.ballot, applied, next, summary.records, summary.bytes,
+      "{} opened: ballot {} (a member at {}), applied {}, prepared {}, replayed {} records ({} "
+      "bytes, {} cut)",
+      options.gpid, recovery.ballot, recovery.member, applied, next, summary.records, summary.bytes,
       summary.cut_bytes);
   return {};
 }
@@ -184,7 +187,8 @@ void Replica::start(Recovery recovery) {
   core_options.self = host_.self();
   core_ = std::make_unique<pacifica::ReplicaCore>(core_options);
   core_->bound_cache(cache_share_.renew(0, core_options.cache_bytes));
-  core_->recovered(recovery.ballot, applied_, std::move(recovery.suffix), recovery.trusted);
+  core_->recovered(recovery.ballot, recovery.member, applied_, std::move(recovery.suffix),
+                   recovery.trusted);
   shelf_ = std::make_unique<CheckpointShelf>(host_, options_.gpid, options_.dir + "/learn_source");
   log_->set_on_durable([this](const Status& status, Decree) {
     if (closed_) return;
@@ -204,6 +208,7 @@ void Replica::tell_durable() {
   auto records = log_->durable_records();
   core_->on_durable(records - std::min(records, learned_records_), now(), actions_);
   perform();
+  if (!to_invite_.empty()) send_waiting_invitations();
 }
 
 Status Replica::save_table_info() {
@@ -216,6 +221,8 @@ Status Replica::save_table_info() {
 
 void Replica::on_membership(const pacifica::Membership& membership) {
   if (closed_) return;
+  // Not without a store; whoever chose this replica says so again.
+  if (installing_ && membership.primary == host_.self()) return;
   core_->on_membership(membership, now(), actions_);
   perform();
   propose_waiting();
@@ -406,6 +413,7 @@ void Replica::act(pacifica::AppendReign& action) {
   record.type = wal::Record::Type::kReign;
   record.ballot = action.ballot;
   record.decree = action.keep_up_to;
+  record.member = action.member;
   record.committed = core_->last_committed();
   if (auto s = log_->append(record); !s.ok()) fail(s.with_context("adopting a ballot"));
 }
@@ -474,7 +482,7 @@ void Replica::act(pacifica::Abandon& action) {
   // Prepared under a reign that ended: whether they will be committed is the next primary's doing,
   // so the clients hear nothing and see a time-out (spec 04 §4.2).
   std::erase_if(in_flight_, [&](const InFlight& f) { return f.decree >= action.from; });
-  resolver_->clear();
+  if (resolver_) resolver_->clear();
 }
 
 void Replica::act(pacifica::AskMeta& action) {
@@ -499,7 +507,7 @@ void Replica::act(pacifica::RoleChanged& action) {
   metrics_.role.set(static_cast<int64_t>(action.role));
   metrics_.ballot.set(action.ballot);
   if (action.continues) return;  // what is in flight goes on as it is
-  resolver_->clear();
+  if (resolver_) resolver_->clear();
   if (action.role == Role::kPrimary) {
     read_gate_ = core_->last_prepared();
   } else {

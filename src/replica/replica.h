@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -131,7 +132,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   pacifica::Role role() const { return core_->role(); }
   const pacifica::Membership& membership() const { return core_->membership(); }
   Ballot ballot() const { return core_->ballot(); }
-  Ballot reported_ballot() const { return core_->reported_ballot(); }
+  Ballot member_ballot() const { return core_->member_ballot(); }
   bool doubtful() const { return core_->role() == pacifica::Role::kInactive && !core_->trusted(); }
   // Leads although its log is doubtful, by the meta server's choice.
   void lead_as_it_is() { core_->trust(); }
@@ -233,6 +234,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   };
   void forget_invitation(HostPort node);
   void forget_invitations();
+  void send_waiting_invitations();
   Invitation* find_invitation(uint64_t signature);
   void hold_log(HostPort learner, Invitation& invitation, Decree position);
   void send_file(std::shared_ptr<rpc::Request> held,
@@ -298,12 +300,15 @@ class Replica : public std::enable_shared_from_this<Replica> {
   std::unordered_map<uint64_t, rpc::Request> prepares_;  // to be acknowledged, by token
   uint64_t next_token_ = 1;
   std::map<HostPort, Invitation> invitations_;  // learners
+  bool installing_ = false;  // the store is being replaced by a learned one
+  std::set<HostPort> to_invite_;                // when the ballot is durable
   wal::TrimHolds log_holds_;
   std::map<uint64_t, io::TimerHandle> delayed_sends_;  // file chunks that wait for the rate limit
   uint64_t next_delayed_send_ = 1;
   uint64_t next_signature_ = 0;
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<CheckpointShelf> shelf_;
+  Decree unreadable_up_to_ = 0;  // the log was found damaged when this was committed
   Instant group_checked_;
   uint64_t log_bytes_at_flush_ = 0;  // what was left of the log by the last flush
   bool maintaining_ = false;

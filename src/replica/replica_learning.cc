@@ -42,6 +42,10 @@ std::string encoded(const auto& message) {
 
 void Replica::invite_learner(HostPort node) {
   if (closed_ || core_->role() != Role::kPrimary || node == host_.self()) return;
+  if (!core_->ballot_durable()) {
+    to_invite_.insert(node);
+    return;
+  }
   const auto& m = core_->membership();
   if (std::find(m.secondaries.begin(), m.secondaries.end(), node) != m.secondaries.end()) return;
   for (const auto& peer : core_->peers()) {
@@ -80,13 +84,20 @@ void Replica::invite_learner(HostPort node) {
 }
 
 void Replica::forget_invitation(HostPort node) {
+  to_invite_.erase(node);
   auto found = invitations_.find(node);
   if (found == invitations_.end()) return;
   log_holds_.release(found->second.hold);
   invitations_.erase(found);
 }
 
+void Replica::send_waiting_invitations() {
+  if (!core_->ballot_durable()) return;
+  for (HostPort node : std::exchange(to_invite_, {})) invite_learner(node);
+}
+
 void Replica::forget_invitations() {
+  to_invite_.clear();
   while (!invitations_.empty()) forget_invitation(invitations_.begin()->first);
 }
 
@@ -142,13 +153,14 @@ void Replica::on_learn(rpc::Request request) {
     }
     if (error != Errc::kObjectNotFound) return refuse(error);
   }
-  if (log_->trimmed() <= message->position) {
+  if (std::max(log_->trimmed(), unreadable_up_to_) <= message->position) {
     hold_log(message->learner, invited->second, message->position);
     reply.mode = LearnReply::Mode::kLog;
     answer_learn(request, reply);
     return;
   }
-  auto checkpoint = shelf_->get(*this, std::max(log_->trimmed(), message->position));
+  auto checkpoint =
+      shelf_->get(*this, std::max({log_->trimmed(), unreadable_up_to_, message->position}));
   if (!checkpoint) return refuse(checkpoint.error().code());
   // What follows the checkpoint is read from the log, which must still be there when the copy ends.
   hold_log(message->learner, invited->second, (*checkpoint)->decree);
@@ -185,17 +197,23 @@ void Replica::on_fetch_log(rpc::Request request) {
   }
   auto self = shared_from_this();
   auto held = std::make_shared<rpc::Request>(std::move(request));
-  auto bytes = std::make_shared<std::string>();
+  struct Outcome {
+    std::string bytes;
+    bool damaged = false;
+  };
+  auto outcome = std::make_shared<Outcome>();
   host_.runtime().background().run(
       shard_,
       [self, log = log_, from = message->from, max = std::min(message->max_bytes, kMaxChunk),
-       committed, bytes] {
+       committed, outcome] {
         FetchLogReply reply;
         reply.committed = committed;
         auto read = log->read(from, max);
         if (!read) {
           reply.error = read.error().code();
-          MARKAB_WARN("{}: reading the log for a learner: {}", self->gpid(), read.error());
+          outcome->damaged = reply.error == Errc::kInvalidData;
+          MARKAB_WARN("{}: reading the log for a learner: {}{}", self->gpid(), read.error(),
+                      outcome->damaged ? "; learners get a checkpoint instead" : "");
         } else {
           for (auto& [record, payload] : *read) {
             if (record.decree > committed) break;
@@ -203,9 +221,12 @@ void Replica::on_fetch_log(rpc::Request request) {
                                        std::make_shared<const std::string>(std::move(payload))});
           }
         }
-        encode(reply, *bytes);
+        encode(reply, outcome->bytes);
       },
-      [held, bytes] { held->reply(*bytes); });
+      [self, held, outcome, committed] {
+        if (outcome->damaged) self->unreadable_up_to_ = committed;
+        held->reply(outcome->bytes);
+      });
 }
 
 void Replica::on_fetch_file(rpc::Request request) {

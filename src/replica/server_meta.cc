@@ -113,7 +113,7 @@ void ReplicaServer::collect_replicas(Callback<std::vector<wire::replica_info>> d
         if (replica->shard_index() != shard) continue;
         wire::replica_info info;
         info.pid = replica->gpid();
-        info.ballot = replica->reported_ballot();
+        info.ballot = replica->member_ballot();
         info.status =
             replica->doubtful() ? wire::partition_status::PS_ERROR : to_wire(replica->role());
         info.last_committed_decree = replica->last_committed();
@@ -176,6 +176,7 @@ void ReplicaServer::disown_absent(const wire::configuration_query_by_node_respon
 
 void ReplicaServer::apply_sync(const wire::configuration_query_by_node_response& response) {
   for (const auto& told : response.partitions) apply_membership(told);
+  for (const auto& told : response.elsewhere) apply_membership(told);
   // Replicas that the meta server no longer counts here learn it by their absence: their membership
   // is elsewhere now.
   if (!response.__isset.gc_replicas) return;
@@ -198,10 +199,12 @@ void ReplicaServer::apply_sync(const wire::configuration_query_by_node_response&
 void ReplicaServer::apply_membership(const wire::configuration_update_request& told) {
   auto found = entries_.find(told.config.pid);
   if (found == entries_.end()) {
-    if (is_member(to_membership(told.config), options_.self) &&
-        !moving_->contains(told.config.pid)) {
+    auto m = to_membership(told.config);
+    // Before the first change the meta server may yet tell this node to create it. Whoever asks to
+    // be removed and then leads at the old ballot is a second primary (04 S9).
+    bool to_be_created = m.ballot == 1 && told.config.last_committed_decree == 0;
+    if (is_member(m, options_.self) && !to_be_created && !moving_->contains(told.config.pid))
       report_missing(told);
-    }
     return;
   }
   if (found->second.state != State::kOpen) return;

@@ -21,6 +21,9 @@ bool parse_number(std::string_view text, T& out) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
+// Where 0 was written, before members were told: nothing better is known than the ballot itself.
+Ballot decode_member(int64_t raw, Ballot ballot) { return raw > 0 ? raw - 1 : ballot; }
+
 Status bad_header(const SegmentName& name, std::string_view why) {
   return {Errc::kInvalidData,
           fmt::format("the header of {} is not valid: {}", name.to_string(), why)};
@@ -59,7 +62,7 @@ void SegmentHeader::encode(std::string& out) const {
   append_le<int64_t>(out, ballot);
   append_le<int64_t>(out, committed);
   append_le<uint32_t>(out, chain);
-  append_le<uint64_t>(out, 0);
+  append_le<int64_t>(out, member + 1);
   append_le<uint32_t>(out, crc32c(std::string_view(out).substr(start)));
   MARKAB_ASSERT(out.size() - start == kSegmentHeader, "the segment header has another size",
                 out.size());
@@ -83,6 +86,7 @@ Result<SegmentHeader> SegmentHeader::decode(std::string_view bytes, const Segmen
   out.ballot = load_le<int64_t>(p + 32);
   out.committed = load_le<int64_t>(p + 40);
   out.chain = load_le<uint32_t>(p + 48);
+  out.member = decode_member(load_le<int64_t>(p + 52), out.ballot);
   if (out.name.index != name.index || out.name.previous != name.previous) {
     return bad_header(name, fmt::format("it is that of {}", out.name.to_string()));
   }
@@ -102,7 +106,8 @@ uint32_t encode_record(const Record& record, uint32_t chain, uint32_t salt, std:
   store_le<uint32_t>(head + 12, chain);
   store_le<int64_t>(head + 16, record.ballot);
   store_le<int64_t>(head + 24, record.decree);
-  store_le<int64_t>(head + 32, record.timestamp_us);
+  bool is_reign = record.type == Record::Type::kReign;
+  store_le<int64_t>(head + 32, is_reign ? record.member + 1 : record.timestamp_us);
   store_le<int64_t>(head + 40, record.committed);
   uint32_t checksum = crc32c(record.payload, crc32c({head + 4, sizeof head - 4}, salt));
   store_le<uint32_t>(head, checksum);
@@ -125,7 +130,12 @@ std::optional<RecordHead> RecordHead::decode(const char* p) {
   out.record.type = static_cast<Record::Type>(type);
   out.record.ballot = load_le<int64_t>(p + 16);
   out.record.decree = load_le<int64_t>(p + 24);
-  out.record.timestamp_us = load_le<int64_t>(p + 32);
+  auto told = load_le<int64_t>(p + 32);
+  if (out.record.type == Record::Type::kReign) {
+    out.record.member = decode_member(told, out.record.ballot);
+  } else {
+    out.record.timestamp_us = told;
+  }
   out.record.committed = load_le<int64_t>(p + 40);
   if (out.record.ballot < 0 || out.record.decree < 0 || out.record.committed < 0) return {};
   return out;

@@ -36,6 +36,7 @@ struct SegmentHeader {
   // Log::reset).
   bool fresh = false;
   Ballot ballot = 0;     // the highest adopted before this segment
+  Ballot member = 0;     // at which the writer was a member last, before this segment
   Decree committed = 0;  // the highest commit point known before this segment
   uint32_t chain = 0;    // checksum of the record before; 0 when there is none
 

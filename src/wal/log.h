@@ -41,6 +41,7 @@ struct Record {
   int64_t timestamp_us = 0;  // kMutation: given by the primary that first prepared it
   Decree committed = 0;      // the commit point that the writer knew
   std::string_view payload;  // kMutation: the serialised effects
+  Ballot member = 0;         // kReign: at which the writer was a member of the group last
 };
 
 // One data directory's way to durability. Shared by the replicas of that disk on all shards;
@@ -66,6 +67,7 @@ class Disk {
 // What replay found.
 struct ReplaySummary {
   Ballot ballot = 0;  // the highest seen
+  Ballot member = 0;  // at which the writer was a member of the group last
   Decree last_decree =
       0;  // the end of the valid log, Log::last_decree(); 0 when it never held anything
   Decree last_committed = 0;  // the highest commit point any record knew, at most last_decree

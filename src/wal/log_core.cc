@@ -121,6 +121,8 @@ Status LogCore::append(const Record& record) {
                 "no such record");
   MARKAB_ASSERT(record.ballot >= 0 && record.decree >= 0 && record.committed >= 0,
                 "a negative ballot or decree", record.ballot, record.decree, record.committed);
+  MARKAB_ASSERT(record.member >= 0 && record.member <= record.ballot,
+                "a member at a ballot that is not adopted", record.member, record.ballot);
   std::lock_guard lock(mutex_);
   auto admitted = index_.admits(record);
   MARKAB_ASSERT(admitted.ok(), "a record is appended that cannot follow", dir_, admitted);
@@ -156,6 +158,7 @@ void LogCore::begin_segment() {
   SegmentHeader header;
   header.name = {next_index_++, index_.last_decree()};
   header.ballot = index_.ballot();
+  header.member = index_.member();
   header.committed = index_.committed();
   header.chain = chain_;
   index_.add_segment(header);
@@ -447,6 +450,7 @@ Status LogCore::reset(Decree decree) {
     header.name = {next_index_++, decree};
     header.fresh = true;
     header.ballot = index_.ballot();
+    header.member = index_.member();
     header.committed = decree;
   }
   auto file = begin_anew(header);

@@ -32,6 +32,7 @@ void LogIndex::add_segment(const SegmentHeader& header) {
   segments_.push_back(std::move(segment));
   bytes_ += kSegmentHeader;
   ballot_ = std::max(ballot_, header.ballot);
+  member_ = std::max(member_, header.member);
   committed_ = std::max(committed_, header.committed);
 }
 
@@ -68,6 +69,7 @@ void LogIndex::add_record(const Record& record, size_t size) {
     segment.highest = std::max(segment.highest, record.decree);
   }
   ballot_ = std::max(ballot_, record.ballot);
+  member_ = std::max(member_, record.member);
   committed_ = std::max(committed_, record.committed);
   segment.bytes += size;
   bytes_ += size;

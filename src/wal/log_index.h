@@ -54,6 +54,7 @@ class LogIndex {
   Decree last_decree() const { return last_decree_; }
   Decree trimmed() const { return segments_.empty() ? 0 : segments_.front().name.previous; }
   Ballot ballot() const { return ballot_; }
+  Ballot member() const { return member_; }
   Decree committed() const { return std::min(committed_, last_decree_); }
   uint64_t bytes() const { return bytes_; }
 
@@ -64,6 +65,7 @@ class LogIndex {
   std::deque<Segment> segments_;
   Decree last_decree_ = 0;
   Ballot ballot_ = 0;
+  Ballot member_ = 0;
   Decree committed_ = 0;
   uint64_t bytes_ = 0;
   // First decree of each run of equal ballots -> the ballot; up to last_decree_. -1 where it is not

@@ -43,6 +43,7 @@ class Replayer {
       if (auto s = read_segment(name, i + 1 == names->size()); !s.ok()) return s;
     }
     summary_.ballot = out_.index.ballot();
+    summary_.member = out_.index.member();
     summary_.last_decree = out_.index.last_decree();
     summary_.last_committed = out_.index.committed();
     return std::move(out_);

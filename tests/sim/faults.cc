@@ -62,6 +62,7 @@ void Faults::strike() {
       cluster_.unhealthy().empty()) {
     lost_.reset();
   }
+  if (quiet_) return;
   ++struck_;
   const auto& w = plan_.weights;
   auto on_node = [this](void (Faults::*fault)(int)) {
@@ -118,7 +119,7 @@ void Faults::end() {
   for (int i = 0; i < cluster_.options().replicas; ++i) {
     cluster_.files(i).set_capacity(uint64_t{1} << 40);
     cluster_.files(i).set_fault_rates({});
-    cluster_.set_disk_latency(i, std::chrono::microseconds(50), std::chrono::microseconds(500));
+    disk_is_fast(i);
     cluster_.set_clock(i, {0, cluster_.clock(i).wall_offset_us});
     if (cluster_.up(i)) cluster_.runtime(i).resume();
     disk_is_well(i);
@@ -156,9 +157,17 @@ void Faults::cut() {
   bool to = !random().chance(0.3);
   bool from = !to || !random().chance(0.3);
   double each = random().chance(0.5) ? 1.0 : 0.5;
+  // A replica server without the meta servers is replaced, and may still reach who follows another.
+  bool orphaned = random().chance(0.3);
+  if (orphaned) {
+    victim = SimCluster::replica_address(static_cast<int>(random().below(nodes_.size())));
+    to = from = true;
+    each = 0.3;
+  }
   std::vector<std::pair<HostPort, HostPort>> cuts;
   for (auto other : all) {
-    if (other == victim || !random().chance(each)) continue;
+    bool meta = other.ipv4 < SimCluster::replica_address(0).ipv4;
+    if (other == victim || !((orphaned && meta) || random().chance(each))) continue;
     if (to) cuts.emplace_back(other, victim);
     if (from) cuts.emplace_back(victim, other);
   }
@@ -183,7 +192,7 @@ void Faults::flap() {
 }
 
 void Faults::flap_once(HostPort a, HostPort b, bool open, int left) {
-  if (open && left > 0) cluster_.network().cut(a, b);
+  if (open && left > 0 && !quiet_) cluster_.network().cut(a, b);
   if (!open) cluster_.network().heal(a, b);
   if (left == 0) return;
   later(between(milliseconds(20), milliseconds(1500)),
@@ -378,9 +387,13 @@ void Faults::slow_disk(int node) {
   say(fmt::format("r{}: its disk takes up to {} ms", node, most.count() / 1'000'000));
   cluster_.set_disk_latency(node, milliseconds(1), most);
   later(lasting, [this, node] {
-    cluster_.set_disk_latency(node, std::chrono::microseconds(50), std::chrono::microseconds(500));
+    disk_is_fast(node);
     say(fmt::format("r{}: its disk is fast again", node));
   });
+}
+
+void Faults::disk_is_fast(int node) {
+  cluster_.set_disk_latency(node, std::chrono::microseconds(50), std::chrono::microseconds(500));
 }
 
 void Faults::full_disk(int node) {
@@ -425,9 +438,15 @@ void Faults::disk_is_well(int node) {
   boot_later(node, seconds(1));
 }
 
-// Some durable bytes change; mostly the node is restarted and reads them.
+// Some durable bytes change. Mostly the process has just ended, and reads them when it starts.
+// Under one that runs, nothing else happens until it was restarted: with a disk that rots
+// unnoticed, it must not become the last one that has something.
 void Faults::rot(int node) {
   if (!may_lose(node)) return;
+  auto& state = nodes_[static_cast<size_t>(node)];
+  state.busy = true;
+  bool at_rest = random().chance(0.7);
+  if (at_rest) cluster_.kill(node);
   auto& files = cluster_.files(node);
   auto names = files.durable_files();
   for (auto flips = 1 + random().below(3); flips > 0 && !names.empty(); --flips) {
@@ -437,11 +456,17 @@ void Faults::rot(int node) {
     say(fmt::format("r{}: {} rots at {}", node, name, offset));
   }
   lost_boots_ = cluster_.boots(node);
-  if (random().chance(0.7)) {
-    nodes_[static_cast<size_t>(node)].busy = true;
+  if (at_rest) return boot_later(node, between(milliseconds(20), seconds(3)));
+  quiet_ = true;
+  cluster_.network().set_faults({});
+  cluster_.network().heal();
+  for (int i = 0; i < cluster_.options().replicas; ++i) disk_is_fast(i);
+  later(between(milliseconds(100), seconds(10)), [this, node] {
+    quiet_ = false;
+    say(fmt::format("r{}: the process is killed, its disk having rotten", node));
     cluster_.kill(node);
     boot_later(node, between(milliseconds(20), seconds(3)));
-  }
+  });
 }
 
 void Faults::new_disk(int node) {

@@ -88,6 +88,7 @@ class Faults {
   void meta();
   // disks and clocks
   void slow_disk(int node);
+  void disk_is_fast(int node);
   void full_disk(int node);
   void bad_disk(int node);
   void disk_is_well(int node);
@@ -105,6 +106,7 @@ class Faults {
   int lost_boots_ = 0;       // it must have booted since: what rots is noticed when it is read
   bool rolling_ = false;
   bool noisy_ = false;
+  bool quiet_ = false;  // nothing strikes for a while
   bool over_ = false;
   uint64_t struck_ = 0;
   Callback<const std::string&> on_event_;

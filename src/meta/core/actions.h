@@ -160,6 +160,9 @@ struct SyncReply {
   Errc err = Errc::kOk;
   std::vector<Gpid> partitions;        // those that the node serves
   std::vector<ReplicaReport> garbage;  // closed ones that it may delete
+  // Those that it holds and does not serve. It learns their ballots, lest a message of an earlier
+  // one that comes late makes it lead again (04 S9).
+  std::vector<Gpid> elsewhere;
 };
 
 struct DddNode {

@@ -42,6 +42,12 @@ SyncReply MetaCore::on_config_sync(HostPort address, const std::vector<ReplicaRe
       if (p.config.is_member(address)) reply.partitions.push_back(p.config.pid);
     }
   }
+  for (const ReplicaReport& report : reports) {
+    const Partition* p = partition_of(report.pid);
+    bool available = p != nullptr && table_of(report.pid)->info.status == TableStatus::kAvailable;
+    if (available && p->config.ballot > 0 && !p->config.is_member(address))
+      reply.elsewhere.push_back(report.pid);
+  }
   return reply;
 }
 

@@ -114,6 +114,11 @@ void MetaCore::cure_from_dropped(Table& table, Partition& p) {
     chosen = prev;
   }
   Decree committed = std::max({prev->committed, last->committed, p.config.last_committed});
+  const DroppedReplica* other = chosen == last ? prev : last;
+  // A doubtful log that ends before what is known to be committed has nothing that the other lacks.
+  if (chosen->doubtful && chosen->prepared < committed && other->prepared >= committed &&
+      !other->doubtful)
+    chosen = other;
   if (chosen->prepared < committed) {
     return fail(
         fmt::format("{} has ballot {} and has prepared up to {}, but {} is known to be committed",

@@ -157,6 +157,7 @@ class MetaCore {
   bool eligible(HostPort node) const;
   void revive(Node& node, std::string reason);
   void node_died(Node& node, std::string reason);
+  void bury(Node& node, int64_t start_time_ms, std::string reason);
   bool flapping(Node& node, int64_t start_time_ms);
   void check_nodes();
   void cure_partitions_of(HostPort node);

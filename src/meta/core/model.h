@@ -239,6 +239,8 @@ struct Node {
   // The incarnation was reported dead by a witness: its own late beacons do not revive it before
   // this instant.
   Instant no_revival_before;
+  // Reported dead before a beacon told this leader which incarnation runs: it may be a later one.
+  int64_t suspect_start_ms = 0;
   int unstable_restarts = 0;
   Load total;
   std::map<int32_t, Load> by_table;

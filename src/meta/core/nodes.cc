@@ -69,6 +69,11 @@ MetaCore::BeaconVerdict MetaCore::on_beacon(HostPort address, int64_t start_time
     return BeaconVerdict::kNotAllowed;
   }
   Node& node = node_of(address);
+  if (node.start_time_ms == 0 && start_time_ms != 0 && start_time_ms == node.suspect_start_ms) {
+    bury(node, start_time_ms, "it was reported dead");  // sent before it died
+    return BeaconVerdict::kSilence;
+  }
+  node.suspect_start_ms = 0;
   bool told = start_time_ms != 0 && node.start_time_ms != 0;
   if (told && start_time_ms < node.start_time_ms && node.alive)
     return BeaconVerdict::kSilence;  // late, from a former life
@@ -126,10 +131,25 @@ void MetaCore::on_report_death(HostPort address, int64_t start_time_ms, const st
                      start_time_ms, node->start_time_ms));
     return;
   }
-  if (start_time_ms != 0) node->start_time_ms = std::max(node->start_time_ms, start_time_ms);
-  node->no_revival_before = now() + options_.grace;
-  if (node->alive)
-    node_died(*node, fmt::format("reported: {}", reason.empty() ? "its process ended" : reason));
+  // What is alive by presumption may be a later incarnation, with a lease from the leader before.
+  if (start_time_ms != 0 && node->start_time_ms == 0 && node->alive) {
+    note(
+        fmt::format("{} (started {}) is reported dead; its next beacon will tell whether that is "
+                    "what runs there",
+                    address, start_time_ms));
+    node->suspect_start_ms = start_time_ms;
+    return;
+  }
+  bury(*node, start_time_ms,
+       fmt::format("reported: {}", reason.empty() ? "its process ended" : reason));
+}
+
+// Dead for certain: its own late beacons do not revive it.
+void MetaCore::bury(Node& node, int64_t start_time_ms, std::string reason) {
+  if (start_time_ms != 0) node.start_time_ms = std::max(node.start_time_ms, start_time_ms);
+  node.suspect_start_ms = 0;
+  node.no_revival_before = now() + options_.grace;
+  if (node.alive) node_died(node, std::move(reason));
 }
 
 void MetaCore::node_died(Node& node, std::string reason) {

@@ -127,6 +127,29 @@ TEST_F(FailoverTest, AReportAboutAnEarlierIncarnationIsNoNews) {
   EXPECT_TRUE(w.changes.empty());
 }
 
+// A new leader presumes that nodes live, and does not know since when: one that was restarted has a
+// lease from the leader before.
+TEST_F(FailoverTest, ANewLeaderLetsABeaconTellWhomAReportIsAbout) {
+  ASSERT_TRUE(w.restart().ok());
+  w.changes.clear();
+  w.report_death(a, 1000);
+  EXPECT_EQ(w.core->alive_nodes(), 3);
+  EXPECT_EQ(w.beacon(a, 2000), MetaCore::BeaconVerdict::kRenewed);
+  EXPECT_EQ(w.core->alive_nodes(), 3);
+  EXPECT_TRUE(w.changes.empty());
+
+  w.report_death(b, 1000);
+  EXPECT_EQ(w.beacon(b, 1000), MetaCore::BeaconVerdict::kSilence) << "sent before it died";
+  EXPECT_EQ(w.core->alive_nodes(), 2);
+  EXPECT_EQ(w.primaries_on(b), 0);
+  EXPECT_EQ(w.beacon(b, 3000), MetaCore::BeaconVerdict::kRenewed);
+
+  w.beating.erase(c);
+  w.report_death(c, 1000);
+  w.run_ms(7000);
+  EXPECT_EQ(w.primaries_on(c), 0) << "no beacon at all: dead as any other";
+}
+
 TEST_F(FailoverTest, AReportWithoutStartTimeMeansTheCurrentIncarnation) {
   w.report_death(a, 0);
   EXPECT_EQ(w.core->alive_nodes(), 2);

@@ -225,7 +225,8 @@ struct DddCase {
   Ballot prev_ballot, last_ballot;  // -1: no replica
   Decree prev_committed, last_committed;
   Decree prev_prepared, last_prepared;
-  int chosen;  // 0 nobody, 1 prev, 2 last
+  int chosen;        // 0 nobody, 1 prev, 2 last
+  int doubtful = 0;  // likewise: whose log may lack what it acknowledged
 };
 void PrintTo(const DddCase& k, std::ostream* out) { *out << k.name; }
 
@@ -248,19 +249,20 @@ TEST_P(DddTest, Chooses) {
   config.last_committed = 50;
   w.disk[1] = {info, {{0, config}}};
   ASSERT_TRUE(w.restart().ok());
-  auto reports = [&](HostPort n, Ballot ballot, Decree committed, Decree prepared) {
+  auto reports = [&](HostPort n, Ballot ballot, Decree committed, Decree prepared, bool doubtful) {
     std::vector<ReplicaReport> out;
     if (ballot >= 0) {
       ReplicaReport r = CoreWorld::report(config, n, committed, prepared);
       r.ballot = ballot;
+      r.status = doubtful ? ReplicaStatus::kError : ReplicaStatus::kInactive;
       out.push_back(r);
     }
     return out;
   };
   for (HostPort n : {a, b}) w.beacon(n, 1);
-  w.sync(a, reports(a, k.prev_ballot, k.prev_committed, k.prev_prepared));
+  w.sync(a, reports(a, k.prev_ballot, k.prev_committed, k.prev_prepared, k.doubtful == 1));
   EXPECT_FALSE(w.config(kPid).primary) << "one of the last two has not reported";
-  w.sync(b, reports(b, k.last_ballot, k.last_committed, k.last_prepared));
+  w.sync(b, reports(b, k.last_ballot, k.last_committed, k.last_prepared, k.doubtful == 2));
   HostPort expected = k.chosen == 1 ? a : k.chosen == 2 ? b : HostPort{};
   EXPECT_EQ(w.config(kPid).primary, expected);
   auto diagnosis = w.core->diagnose(-1, -1);
@@ -292,7 +294,11 @@ INSTANTIATE_TEST_SUITE_P(
                     DddCase{"prepared_below_committed", 8, 8, 100, 100, 90, 95, 0},
                     DddCase{"prev_without_replica", -1, 8, 0, 100, 0, 100, 2},
                     DddCase{"last_without_replica", 8, -1, 100, 0, 100, 0, 1},
-                    DddCase{"both_without", -1, -1, 0, 0, 0, 0, 0}),
+                    DddCase{"both_without", -1, -1, 0, 0, 0, 0, 0},
+                    DddCase{"doubtful_with_more", 8, 9, 100, 100, 100, 110, 2, 2},
+                    DddCase{"doubtful_at_the_same_ballot", 8, 8, 100, 100, 100, 110, 1, 2},
+                    DddCase{"doubtful_without_what_is_known", 8, 9, 100, 90, 100, 99, 1, 2},
+                    DddCase{"doubtful_and_both_without", 8, 9, 100, 120, 110, 110, 0, 2}),
     [](const auto& info) { return info.param.name; });
 
 TEST_F(MembershipTest, AnOperatorMayChooseWhereTheRuleDoesNot) {

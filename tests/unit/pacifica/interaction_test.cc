@@ -181,7 +181,7 @@ class Story {
     for (size_t i = 2; i < words.size(); ++i) {
       Words pair = split(words[i], '=');
       if (words[i] == "untrusted") r.trusted = false;
-      if (pair[0] == "ballot") r.base_ballot = number(pair.at(1));
+      if (pair[0] == "ballot") r.base_ballot = r.base_member = number(pair.at(1));
       if (pair[0] == "committed") {
         r.flushed = r.applied = number(pair.at(1));
         for (Decree d = 1; d <= r.flushed; ++d) r.store[d] = content(1, d, "old");
@@ -191,7 +191,7 @@ class Story {
           Words parts = split(entry, ':');
           Words position = split(parts.at(0), '@');
           r.log.push_back(
-              {false, content(number(position.at(1)), number(position.at(0)), parts.at(1)), 0});
+              {false, content(number(position.at(1)), number(position.at(0)), parts.at(1)), 0, 0});
         }
       }
     }

@@ -18,7 +18,8 @@ std::string text_of(const Mutation& m) {
 
 struct Printer {
   std::string operator()(const AppendReign& a) const {
-    return fmt::format("log reign {}, keep up to {}", a.ballot, a.keep_up_to);
+    return fmt::format("log reign {}, keep up to {}{}", a.ballot, a.keep_up_to,
+                       a.member == a.ballot ? "" : fmt::format(", was a member at {}", a.member));
   }
   std::string operator()(const AppendMutation& a) const {
     return fmt::format("log {}", text_of(a.mutation));
@@ -98,10 +99,10 @@ void ModelReplica::start() {
   }
   if (forgets_ballot) {
     for (auto& m : suffix) m.ballot = 0;
-    state.ballot = 0;
+    state.ballot = state.member = 0;
   }
   core = std::make_unique<ReplicaCore>(options);
-  core->recovered(state.ballot, applied, std::move(suffix), trusted);
+  core->recovered(state.ballot, state.member, applied, std::move(suffix), trusted);
 }
 
 void ModelReplica::crash(size_t kept) {
@@ -115,12 +116,12 @@ void ModelReplica::crash(size_t kept) {
 
 void ModelReplica::perform(const Action& action) {
   if (auto* reign = std::get_if<AppendReign>(&action)) {
-    LogRecord record{true, {}, core->last_committed()};
+    LogRecord record{true, {}, reign->member, core->last_committed()};
     record.mutation.ballot = reign->ballot;
     record.mutation.decree = reign->keep_up_to;
     log.push_back(std::move(record));
   } else if (auto* append = std::get_if<AppendMutation>(&action)) {
-    log.push_back({false, append->mutation, append->committed});
+    log.push_back({false, append->mutation, 0, append->committed});
   } else if (auto* commit = std::get_if<Commit>(&action)) {
     MARKAB_ASSERT(commit->mutation.decree == applied + 1, "S4", commit->mutation.decree, applied);
     applied = commit->mutation.decree;
@@ -139,15 +140,19 @@ void ModelReplica::flush_and_trim() {
   flushed = applied;
   State state = replay(log.size());
   base_ballot = state.ballot;
+  base_member = state.member;
   uncounted -= static_cast<int64_t>(log.size());
   log.clear();
-  for (auto& [decree, mutation] : state.prepared) log.push_back({false, mutation, state.committed});
+  for (auto& [decree, mutation] : state.prepared)
+    log.push_back({false, mutation, 0, state.committed});
   uncounted += static_cast<int64_t>(log.size());
   durable = log.size();
 }
 
 void ModelReplica::install(const std::map<Decree, Mutation>& state, Decree up_to) {
-  base_ballot = replay(log.size()).ballot;  // outlives the log
+  State before = replay(log.size());
+  base_ballot = before.ballot;  // outlive the log
+  base_member = before.member;
   uncounted -= static_cast<int64_t>(log.size());
   log.clear();
   durable = 0;
@@ -161,12 +166,14 @@ void ModelReplica::install(const std::map<Decree, Mutation>& state, Decree up_to
 ModelReplica::State ModelReplica::replay(size_t records) const {
   State state;
   state.ballot = base_ballot;
+  state.member = base_member;
   state.committed = flushed;
   for (size_t i = 0; i < records; ++i) {
     const auto& record = log[i];
     const auto& m = record.mutation;
     state.ballot = std::max(state.ballot, m.ballot);
     if (record.reign) {
+      state.member = std::max(state.member, record.member);
       state.prepared.erase(state.prepared.upper_bound(m.decree), state.prepared.end());
       continue;
     }

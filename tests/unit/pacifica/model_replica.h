@@ -25,6 +25,7 @@ std::string to_text(const PrepareAck& a);
 struct LogRecord {
   bool reign = false;
   Mutation mutation;     // of a reign: ballot, and decree = keep_up_to
+  Ballot member = 0;     // of a reign
   Decree committed = 0;  // as the writer knew
 };
 
@@ -37,6 +38,7 @@ struct ModelReplica {
 
   // The disk. The store is durable up to `flushed`.
   Ballot base_ballot = 0;  // as the log's header remembers
+  Ballot base_member = 0;
   std::vector<LogRecord> log;
   size_t durable = 0;     // records of `log` that a crash leaves
   int64_t uncounted = 0;  // log.size() less the records that this process appended
@@ -64,6 +66,7 @@ struct ModelReplica {
 
   struct State {
     Ballot ballot = 0;
+    Ballot member = 0;
     Decree committed = 0;
     std::map<Decree, Mutation> prepared;  // above the store's durable part, newest content
   };

@@ -294,7 +294,8 @@ void RandomWorld::crash(Node& n) {
   }
   if (planted_ == Planted::kRecoverNothing) {
     auto state = r.replay(r.log.size());
-    r.log.push_back({true, {state.ballot, state.committed, 0, nullptr}, state.committed});
+    r.log.push_back(
+        {true, {state.ballot, state.committed, 0, nullptr}, state.member, state.committed});
     r.durable = r.log.size();
   }
   for (const auto& [token, pending] : n.prepares) {  // connections break, or time out

@@ -125,6 +125,24 @@ TEST_F(LearningTest, ACopyGoesOnAfterTheLearnersRestart) {
   EXPECT_EQ(w->rows(3, gpid).size(), 300u);
 }
 
+// The directories of a store that was put in the place of another must be durable before the log
+// goes on behind it.
+TEST_F(LearningTest, AMachineThatCrashesAfterACopyHasWhatItAcknowledged) {
+  make();
+  put_many(*w, 0, gpid, 0, 100);
+  w->world().run_for(seconds(5));
+  ASSERT_GT(w->replica(0, gpid)->trimmed(), 50);
+  replace_third_by_fourth();
+  ASSERT_TRUE(joined(seconds(60)));
+  ASSERT_GT(w->replica(3, gpid)->metrics().learn_copy_file_bytes.value(), 0);
+  auto acknowledged = w->replica(3, gpid)->last_prepared();
+  w->crash(3);
+  w->boot(3);
+  ASSERT_TRUE(w->until([&] { return w->replica(3, gpid) != nullptr; }));
+  EXPECT_EQ(w->replica(3, gpid)->last_prepared(), acknowledged);
+  EXPECT_FALSE(w->replica(3, gpid)->doubtful());
+}
+
 // The meta server repeats its wish every ten seconds for as long as the newcomer is no member.
 TEST_F(LearningTest, RepeatedInvitationsDoNotBeginACopyAnew) {
   make([](ServerOptions& o) { o.copy_bytes_per_second = 150u << 10; });
@@ -248,6 +266,27 @@ TEST_F(LearningTest, DamageInTheMiddleOfTheLogMakesItLearnAnew) {
   ASSERT_TRUE(w->until([&] { return w->role(1, gpid) == Role::kSecondary; }, seconds(60)));
   w->world().run_for(seconds(1));
   EXPECT_EQ(w->rows(1, gpid), w->rows(0, gpid));
+}
+
+// Its process runs on with what it has in memory and in its store.
+TEST_F(LearningTest, DamageInThePrimarysLogMakesNewcomersCopyTheStore) {
+  make([](ServerOptions& o) {
+    o.tuning.flush_after_log_bytes = 64u << 20;
+    o.tuning.core.cache_mutations = 8;
+  });
+  put_many(*w, 0, gpid, 0, 60);
+  w->world().run_for(seconds(1));
+  const std::string log = "/a/replica/reps/1.0.pegasus/plog";
+  auto segments = w->files(0).list(log);
+  ASSERT_TRUE(segments && !segments->empty());
+  w->files(0).rot(log + "/" + segments->front(), 100000, 0x01);
+  replace_third_by_fourth();
+  ASSERT_TRUE(joined(seconds(60)));
+  EXPECT_GT(w->replica(3, gpid)->metrics().learn_copy_file_bytes.value(), 0);
+  put_many(*w, 0, gpid, 60, 5);
+  w->world().run_for(seconds(2));
+  EXPECT_EQ(w->rows(3, gpid), w->rows(0, gpid));
+  EXPECT_EQ(w->rows(3, gpid).size(), 65u);
 }
 
 // ---- disks

@@ -101,6 +101,13 @@ void ServerWorld::kill(int i) {
   files(i).boot();
 }
 
+void ServerWorld::crash(int i) {
+  end(i);
+  files(i).boot();
+  files(i).crash();
+  files(i).boot();
+}
+
 wire::configuration_update_request ServerWorld::entry(Gpid gpid) {
   const auto& m = memberships_.at(gpid);
   wire::configuration_update_request out;

@@ -37,6 +37,7 @@ class ServerWorld {
 
   void boot(int i);
   void kill(int i);
+  void crash(int i);  // the machine: what was not durable is gone
   ReplicaServer& server(int i) { return *nodes_[static_cast<size_t>(i)].server; }
   sim::SimFileSystem& files(int i) { return *nodes_[static_cast<size_t>(i)].files; }
   sim::SimWorld& world() { return world_; }

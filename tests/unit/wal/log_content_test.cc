@@ -220,6 +220,37 @@ TEST(LogContent, ResetForgetsAndContinuesBehindTheCheckpoint) {
   EXPECT_THAT(w.delivered, IsEmpty());
 }
 
+TEST(LogContent, TheBallotOfTheLastMembershipOutlivesRestartsTrimsAndResets) {
+  LogWorld w(1, mode(LogSync::kAlways, 1024));
+  w.boot();
+  w.must_append(reign(3, 0, 3));
+  w.fill(3, 20);
+  w.must_append(reign(7, 20, 3));  // heard of, as a learner
+  w.settle();
+  w.close();
+  w.boot();
+  EXPECT_EQ(w.summary.ballot, 7);
+  EXPECT_EQ(w.summary.member, 3);
+  w.fill(7, 80);  // begins new segments
+  w.settle();
+  w.log->trim(80);
+  EXPECT_GT(w.log->trimmed(), 20) << "the records of both reigns are gone";
+  w.close();
+  w.boot(80);
+  EXPECT_EQ(w.summary.ballot, 7);
+  EXPECT_EQ(w.summary.member, 3);
+  ASSERT_TRUE(w.log->reset(1000).ok());
+  w.settle();
+  w.close();
+  w.boot(1000);
+  EXPECT_EQ(w.summary.member, 3);
+  w.must_append(reign(9, 1000, 9));
+  w.settle();
+  w.close();
+  w.boot(1000);
+  EXPECT_EQ(w.summary.member, 9);
+}
+
 TEST(LogContent, ResetMayComeAtAnyMoment) {
   for (int steps = 0; steps < 15; ++steps) {
     LogWorld w(static_cast<uint64_t>(steps), mode(LogSync::kAlways, 1024));

@@ -296,13 +296,14 @@ TEST_F(LogDamage, TheFormatIsAsDocumented) {
   LogWorld w(1);
   w.boot();
   w.must_append({Record::Type::kMutation, 0x0102030405060708, 1, 0x1112131415161718, 0, "payload"});
-  w.must_append(reign(0x0102030405060709, 1));
+  w.must_append(reign(0x0102030405060709, 1, 0x0102030405060707));
   w.close();
   ASSERT_EQ(w.segments()[0], "log.1.0");
   std::string hex;
   for (unsigned char c : w.content("log.1.0")) hex += fmt::format("{:02x}", c);
-  EXPECT_EQ(hex,  // header: magic; version, flags; index; previous; ballot; committed; chain,
-                  // zeros; checksum
+  EXPECT_EQ(hex,
+            // header: magic; version, flags; index; previous; ballot; committed; chain,
+            // member + 1; checksum
             "4d41524b4142574c"
             "01000000"
             "01000000"
@@ -311,9 +312,10 @@ TEST_F(LogDamage, TheFormatIsAsDocumented) {
             "0000000000000000"
             "0000000000000000"
             "00000000"
-            "0000000000000000"
-            "c8f72698"
-            // checksum, length; type, chain; ballot; decree; timestamp; committed; payload
+            "0100000000000000"
+            "ef8a1ad1"
+            // checksum, length; type, chain; ballot; decree; timestamp, or of a reign
+            // member + 1; committed; payload
             "7da892b8"
             "07000000"
             "01000000"
@@ -323,14 +325,61 @@ TEST_F(LogDamage, TheFormatIsAsDocumented) {
             "1817161514131211"
             "0000000000000000"
             "7061796c6f6164"
-            "b9d7e286"
+            "7d44e12c"
             "00000000"
             "02000000"
             "7da892b8"
             "0907060504030201"
             "0100000000000000"
-            "0000000000000000"
+            "0807060504030201"
             "0000000000000000");
+}
+
+// What was written before the ballot of the last membership was told.
+TEST_F(LogDamage, AnOlderLogIsRead) {
+  LogWorld w(1);
+  std::string_view hex =
+      // header: magic; version, flags; index; previous; ballot; committed; chain,
+      // zeros; checksum
+      "4d41524b4142574c"
+      "01000000"
+      "01000000"
+      "0100000000000000"
+      "0000000000000000"
+      "0000000000000000"
+      "0000000000000000"
+      "00000000"
+      "0000000000000000"
+      "c8f72698"
+      // checksum, length; type, chain; ballot; decree; timestamp; committed; payload
+      "7da892b8"
+      "07000000"
+      "01000000"
+      "00000000"
+      "0807060504030201"
+      "0100000000000000"
+      "1817161514131211"
+      "0000000000000000"
+      "7061796c6f6164"
+      "b9d7e286"
+      "00000000"
+      "02000000"
+      "7da892b8"
+      "0907060504030201"
+      "0100000000000000"
+      "0000000000000000"
+      "0000000000000000";
+  std::string bytes;
+  for (size_t i = 0; i < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+  w.boot();
+  w.close();
+  w.put("log.1.0", bytes);
+  w.boot();
+  EXPECT_TRUE(w.summary.damage.ok()) << w.summary.damage.message();
+  EXPECT_EQ(w.summary.records, 2u);
+  EXPECT_EQ(w.summary.ballot, 0x0102030405060709);
+  EXPECT_EQ(w.summary.member, 0x0102030405060709);
 }
 
 }  // namespace

@@ -23,11 +23,13 @@ struct Kept {
   int64_t timestamp_us = 0;
   Decree committed = 0;
   std::string payload;
+  Ballot member = 0;
 
   static Kept of(const Record& r) {
-    return {r.type, r.ballot, r.decree, r.timestamp_us, r.committed, std::string(r.payload)};
+    return {r.type,  r.ballot, r.decree, r.timestamp_us, r.committed, std::string(r.payload),
+            r.member};
   }
-  Record view() const { return {type, ballot, decree, timestamp_us, committed, payload}; }
+  Record view() const { return {type, ballot, decree, timestamp_us, committed, payload, member}; }
   friend bool operator==(const Kept&, const Kept&) = default;
   friend std::ostream& operator<<(std::ostream& out, const Kept& k) {
     return out << (k.type == Record::Type::kReign ? "reign " : "") << k.decree << " of ballot "
@@ -37,10 +39,10 @@ struct Kept {
 };
 
 inline Kept mutation(Ballot ballot, Decree decree, std::string payload, Decree committed = 0) {
-  return {Record::Type::kMutation, ballot, decree, 1000 + decree, committed, std::move(payload)};
+  return {Record::Type::kMutation, ballot, decree, 1000 + decree, committed, std::move(payload), 0};
 }
-inline Kept reign(Ballot ballot, Decree decree) {
-  return {Record::Type::kReign, ballot, decree, 0, 0, {}};
+inline Kept reign(Ballot ballot, Decree decree, Ballot member = 0) {
+  return {Record::Type::kReign, ballot, decree, 0, 0, {}, member};
 }
 
 inline Disk::Options mode(LogSync sync, uint64_t segment_bytes = 32u << 20) {
