@@ -157,22 +157,26 @@ void Faults::cut() {
   bool to = !random().chance(0.3);
   bool from = !to || !random().chance(0.3);
   double each = random().chance(0.5) ? 1.0 : 0.5;
-  // A replica server without the meta servers is replaced, and may still reach who follows another.
-  bool orphaned = random().chance(0.3);
+  // A replica server that only clients reach: what it prepares stays with it, others lead without
+  // it, and it comes back when they have hardly begun.
+  bool orphaned = random().chance(0.4);
   if (orphaned) {
     victim = SimCluster::replica_address(static_cast<int>(random().below(nodes_.size())));
     to = from = true;
-    each = 0.3;
+    each = random().chance(0.7) ? 1.0 : 0.3;
   }
   std::vector<std::pair<HostPort, HostPort>> cuts;
   for (auto other : all) {
+    bool client = other.ipv4 >= SimCluster::client_address(0).ipv4;
     bool meta = other.ipv4 < SimCluster::replica_address(0).ipv4;
-    if (other == victim || !((orphaned && meta) || random().chance(each))) continue;
+    if (other == victim || (orphaned && client)) continue;
+    if (!(orphaned && meta) && !random().chance(each)) continue;
     if (to) cuts.emplace_back(other, victim);
     if (from) cuts.emplace_back(victim, other);
   }
   auto lasting = random().chance(0.3) ? between(milliseconds(50), seconds(2))
                                       : between(seconds(2), seconds(25));
+  if (orphaned && random().chance(0.7)) lasting = between(seconds(6), seconds(9));
   say(fmt::format("{} is cut off ({} ways{}{}) for {:.1f} s", victim, cuts.size(), to ? ", in" : "",
                   from ? ", out" : "", static_cast<double>(lasting.count()) / 1e9));
   for (auto [a, b] : cuts) cluster_.network().cut(a, b);
