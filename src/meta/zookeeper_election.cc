@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <charconv>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -23,54 +24,32 @@ bool is_candidate(const std::string& name) {
 
 }  // namespace
 
-ZooKeeperElection::ZooKeeperElection(io::Shard& shard, zk::Client& client, std::string lock_root,
-                                     HostPort self)
-    : shard_(shard),
-      client_(client),
-      folder_((lock_root == "/" ? std::string() : std::move(lock_root)) + kFolder),
-      self_(self) {}
+// ---- the seat ----------------------------------------------------------------------------------
 
-ZooKeeperElection::~ZooKeeperElection() { *alive_ = false; }
-
-void ZooKeeperElection::start(Callback<Standing> on_change) {
-  on_change_ = std::move(on_change);
-  tell({});
-  client_.start([this, alive = alive_](const zk::Event& event) {
-    if (*alive && !stopped_) on_event(event);
-  });
+std::string Seat::to_text() const {
+  if (node.empty()) return {};
+  return fmt::format("{} {} {}", node, holder, lease / std::chrono::milliseconds(1));
 }
 
-void ZooKeeperElection::stop(Task done) {
-  stopped_ = true;
-  standing_ = {};
-  look_timer_.cancel();
-  beat_timer_.cancel();
-  lease_timer_.cancel();
-  client_.close(std::move(done));
-}
-
-bool ZooKeeperElection::holds() const { return standing_.leading && shard_.now() < lease_until_; }
-
-void ZooKeeperElection::on_event(const zk::Event& event) {
-  linked_ = event.link == zk::Link::kConnected;
-  switch (event.link) {
-    case zk::Link::kConnected:
-      if (event.session != session_) node_.clear();
-      session_ = event.session;
-      timeout_ = event.timeout;
-      look();
-      if (!node_.empty() && !beating_) beat();
-      break;
-    case zk::Link::kDisconnected:
-      // The session goes on as long as the servers wait; the lease knows how long that is at least.
-      break;
-    case zk::Link::kExpired:
-      node_.clear();
-      lowest_ = false;
-      candidates_.clear();
-      step_down("its ZooKeeper session has expired");
-      break;
-  }
+Seat Seat::parse(std::string_view text) {
+  auto first = text.find(' ');
+  if (first == std::string_view::npos) return {};
+  auto second = text.find(' ', first + 1);
+  if (second == std::string_view::npos) return {};
+  Seat seat;
+  seat.node = text.substr(0, first);
+  auto holder = HostPort::parse(text.substr(first + 1, second - first - 1));
+  auto number = text.substr(second + 1);
+  int64_t ms = 0;
+  auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), ms);
+  bool whole = error == std::errc() && end == number.data() + number.size() && ms >= 0;
+  if (!holder || !whole || !is_candidate(seat.node)) return {};
+  seat.holder = *holder;
+  seat.lease =
+      std::min<Duration>(ZooKeeperElection::kMaxLease,
+                         std::chrono::milliseconds(std::min<int64_t>(
+                             ms, ZooKeeperElection::kMaxLease / std::chrono::milliseconds(1))));
+  return seat;
 }
 
 // ---- candidates --------------------------------------------------------------------------------
@@ -144,8 +123,45 @@ struct ZooKeeperElection::Flow {
       seen[name] = who ? *who : HostPort{};
     }
     if (mine.empty()) co_return co_await stand();
+    auto folder = co_await zk::get(e.client_, e.folder_);
+    if (over() || !folder) co_return folder ? Status() : folder.error();
+    e.note_seat(*folder);
+    if (!e.standing_.leading && e.seat_.holder == e.self_ && e.seat_.node != mine) {
+      // An earlier life of this server, or an earlier session: both are over, let nobody wait.
+      std::string left = e.seat_.node;
+      Status freed = co_await free_seat(std::move(left));
+      if (over() || !freed.ok()) co_return freed;
+    }
     settle(std::move(seen), mine);
     co_return Status();
+  }
+
+  // The seat is nobody's any more, if it is that of candidate `name`, which writes it no longer.
+  boost::asio::awaitable<Status> free_seat(std::string name) {
+    auto folder = co_await zk::get(e.client_, e.folder_);
+    if (!*alive || !folder) co_return folder ? Status() : folder.error();
+    if (Seat::parse(folder->data).node != name) co_return Status();
+    std::vector<zk::Op> ops{{zk::Op::Kind::kSet, e.folder_, "", folder->version}};
+    zk::Outcome outcome = co_await zk::multi(e.client_, std::move(ops));
+    // Somebody took it meanwhile: just as well.
+    if (outcome.status.code() == Errc::kInvalidVersion) co_return Status();
+    co_return outcome.status;
+  }
+
+  // Our own node goes, and the seat with it; it was said before that we lead no longer.
+  static boost::asio::awaitable<Status> leave(Flow flow, std::string name) {
+    Status freed = co_await flow.free_seat(name);
+    if (!*flow.alive || !freed.ok()) co_return freed;
+    Status erased = co_await flow.erase(std::move(name));
+    co_return erased;
+  }
+
+  // Another one's node, whose process is known to be gone.
+  static boost::asio::awaitable<Status> bury(Flow flow, std::string name) {
+    Status erased = co_await flow.erase(name);
+    if (!*flow.alive || !erased.ok()) co_return erased;
+    Status freed = co_await flow.free_seat(std::move(name));
+    co_return freed;
   }
 
   boost::asio::awaitable<Status> erase(std::string name) {
@@ -173,12 +189,81 @@ struct ZooKeeperElection::Flow {
     if (!e.lowest_) {
       if (e.standing_.leading) e.step_down("another candidate is before it");
       e.beat_timer_.cancel();
+      e.poll_later();
       return e.tell({false, e.candidates_.begin()->second});
     }
-    // It leads when a write of its node has come through.
-    if (!e.beating_ && !e.standing_.leading) e.beat();
+    // It leads when its write of the seat has come through.
+    if (!e.standing_.leading) e.take_seat();
   }
 };
+
+// ---- the link ----------------------------------------------------------------------------------
+
+ZooKeeperElection::ZooKeeperElection(io::Shard& shard, zk::Client& client, std::string lock_root,
+                                     HostPort self)
+    : shard_(shard),
+      client_(client),
+      folder_((lock_root == "/" ? std::string() : std::move(lock_root)) + kFolder),
+      self_(self) {}
+
+ZooKeeperElection::~ZooKeeperElection() { *alive_ = false; }
+
+void ZooKeeperElection::start(Callback<Standing> on_change) {
+  on_change_ = std::move(on_change);
+  tell({});
+  client_.start([this, alive = alive_](const zk::Event& event) {
+    if (*alive && !stopped_) on_event(event);
+  });
+}
+
+void ZooKeeperElection::stop(Task done) {
+  stopped_ = true;
+  standing_ = {};
+  look_timer_.cancel();
+  poll_timer_.cancel();
+  beat_timer_.cancel();
+  lease_timer_.cancel();
+  lease_until_ = {};
+  auto close = std::make_shared<Task>([this, done = std::move(done)]() mutable {
+    leave_timer_.cancel();
+    client_.close(std::move(done));
+  });
+  if (!linked_ || node_.empty()) return (*close)();
+  // The next leader need not wait for a lease that is over.
+  auto once = [this, alive = alive_, close] {
+    if (*alive && *close) std::exchange(*close, {})();
+  };
+  leave_timer_ = shard_.after(kLeaveTimeout, once);
+  boost::asio::co_spawn(
+      shard_.executor(),
+      Flow::leave(Flow{*this, alive_, session_}, node_.substr(folder_.size() + 1)),
+      [once](std::exception_ptr, const Status&) { once(); });
+}
+
+bool ZooKeeperElection::holds() const { return standing_.leading && shard_.now() < lease_until_; }
+
+void ZooKeeperElection::on_event(const zk::Event& event) {
+  linked_ = event.link == zk::Link::kConnected;
+  switch (event.link) {
+    case zk::Link::kConnected:
+      if (event.session != session_) node_.clear();
+      session_ = event.session;
+      timeout_ = event.timeout;
+      look();
+      if (standing_.leading && !beating_) beat(-1);
+      break;
+    case zk::Link::kDisconnected:
+      // The session goes on as long as the servers wait; the lease knows how long that is at least.
+      break;
+    case zk::Link::kExpired:
+      node_.clear();
+      lowest_ = false;
+      candidates_.clear();
+      beat_timer_.cancel();
+      step_down("its ZooKeeper session has expired");
+      break;
+  }
+}
 
 void ZooKeeperElection::look() {
   if (looking_) {
@@ -198,37 +283,103 @@ void ZooKeeperElection::look_later(Duration delay) {
 
 // ---- leading -----------------------------------------------------------------------------------
 
-void ZooKeeperElection::beat() {
-  if (stopped_ || node_.empty() || !lowest_ || !linked_ || beating_) return;
-  beating_ = true;
-  Instant sent = shard_.now();
-  std::vector<zk::Op> ops{{zk::Op::Kind::kSet, node_, self_.to_string(), -1}};
-  client_.multi(std::move(ops), [this, alive = alive_, sent, node = node_](auto outcome) {
+void ZooKeeperElection::note_seat(const zk::Node& folder) {
+  if (folder.version == seat_version_) return;
+  seat_ = Seat::parse(folder.data);
+  seat_version_ = folder.version;
+  seat_since_ = shard_.now();
+}
+
+void ZooKeeperElection::poll_later() {
+  // The first one in line may be waiting for the one before it to leave.
+  poll_timer_ = shard_.after(
+      lowest_ ? std::min(kSeatPoll, timeout_ / kPollsPerTimeout) : timeout_ / kPollsPerTimeout,
+      [this] { poll_seat(); });
+}
+
+void ZooKeeperElection::poll_seat() {
+  if (stopped_ || polling_ || !linked_ || standing_.leading) return;  // a new link looks anyhow
+  polling_ = true;
+  client_.get(folder_, [this, alive = alive_](Result<zk::Node> folder) {
     if (!*alive || stopped_) return;
-    beating_ = false;
-    if (node == node_) on_beat(sent, outcome);
+    polling_ = false;
+    if (!folder || standing_.leading || node_.empty()) return look_later(kAgain);
+    note_seat(*folder);
+    if (lowest_) return take_seat();
+    poll_later();
   });
 }
 
-void ZooKeeperElection::on_beat(Instant sent, const zk::Outcome& outcome) {
+void ZooKeeperElection::take_seat() {
+  if (stopped_ || node_.empty() || !lowest_ || !linked_ || beating_) return;
+  bool others = !seat_.node.empty() && seat_.node != node_.substr(folder_.size() + 1) &&
+                seat_.holder != self_;
+  Instant over = seat_since_ + seat_.lease + seat_.lease / kDriftPart;
+  if (others && shard_.now() < over) {
+    if (seat_.node != waited_for_) {
+      waited_for_ = seat_.node;
+      MARKAB_INFO("election: {} did not leave its seat; its lease may last for {} ms", seat_.holder,
+                  (over - shard_.now()) / std::chrono::milliseconds(1));
+    }
+    return poll_later();
+  }
+  beat(seat_version_);
+}
+
+// Version -1: whatever it is, while our node is there nobody else writes it.
+void ZooKeeperElection::beat(int32_t seat_version) {
+  if (stopped_ || node_.empty() || !lowest_ || !linked_ || beating_) return;
+  beating_ = true;
+  seat_version_ = -1;
+  Instant sent = shard_.now();
+  Seat seat{node_.substr(folder_.size() + 1), self_, timeout_ - timeout_ / kMarginPart};
+  std::vector<zk::Op> ops{{zk::Op::Kind::kCheck, node_, "", -1},
+                          {zk::Op::Kind::kSet, folder_, seat.to_text(), seat_version}};
+  client_.multi(std::move(ops),
+                [this, alive = alive_, sent, lease = seat.lease, node = node_](auto outcome) {
+                  if (!*alive || stopped_) return;
+                  beating_ = false;
+                  if (node == node_) on_beat(sent + lease, sent, outcome);
+                });
+}
+
+void ZooKeeperElection::on_beat(Instant lease_until, Instant sent, const zk::Outcome& outcome) {
+  auto again = [this] { standing_.leading ? beat(-1) : look(); };
   if (outcome.status.ok()) {
-    lease_until_ = std::max(lease_until_, sent + timeout_ - timeout_ / kMarginPart);
+    lease_until_ = std::max(lease_until_, lease_until);
     beat_timer_ = shard_.after(
-        std::max<Duration>(Duration(0), sent + timeout_ / kBeatsPerTimeout - shard_.now()),
-        [this] { beat(); });
+        std::max<Duration>(Duration(0), sent + timeout_ / kBeatsPerTimeout - shard_.now()), again);
     if (shard_.now() >= lease_until_) return;  // too slow to be worth anything
     lease_timer_ = shard_.after(lease_until_ - shard_.now(), [this] {
       if (!holds() && standing_.leading) step_down("ZooKeeper did not confirm it in time");
     });
+    if (!standing_.leading) protect();
     return tell({true, self_});
   }
-  if (outcome.status.code() == Errc::kPathNotFound) {
+  Errc code = outcome.status.code();
+  if (code == Errc::kPathNotFound) {
     node_.clear();
     lowest_ = false;
     step_down("its election node was taken away");
     return look();
   }
-  beat_timer_ = shard_.after(timeout_ / (2 * kBeatsPerTimeout), [this] { beat(); });
+  if (code == Errc::kInvalidVersion) return look();  // the seat was freed, or beaten once more
+  beat_timer_ = shard_.after(timeout_ / (2 * kBeatsPerTimeout), again);
+}
+
+// What was made under another acl_mode gets the present access list, as the store does with the
+// state.
+void ZooKeeperElection::protect() {
+  std::string above = folder_.substr(0, folder_.rfind('/'));
+  for (const std::string& path : {folder_, above}) {
+    if (path.empty()) continue;  // the whole server's root is not ours
+    client_.protect(path, [path](const Result<bool>& changed) {
+      if (changed && *changed)
+        MARKAB_INFO("election: {} got the access list of [zookeeper] acl_mode", path);
+      if (!changed && changed.error().code() == Errc::kAclDeny)
+        MARKAB_WARN("election: {} keeps its access list: {}", path, changed.error());
+    });
+  }
 }
 
 void ZooKeeperElection::step_down(const std::string& why) {
@@ -241,15 +392,17 @@ void ZooKeeperElection::step_down(const std::string& why) {
 
 void ZooKeeperElection::resign(const std::string& why) {
   if (!standing_.leading || node_.empty()) return;
-  std::vector<zk::Op> ops{{zk::Op::Kind::kErase, node_, "", -1}};
+  std::string name = node_.substr(folder_.size() + 1);
   node_.clear();
   lowest_ = false;
   beat_timer_.cancel();
   step_down(why);
   // Whatever comes of it, the nodes are looked at anew.
-  client_.multi(std::move(ops), [this, alive = alive_](const zk::Outcome&) {
-    if (*alive && !stopped_) look();
-  });
+  boost::asio::co_spawn(shard_.executor(),
+                        Flow::leave(Flow{*this, alive_, session_}, std::move(name)),
+                        [this, alive = alive_](std::exception_ptr, const Status&) {
+                          if (*alive && !stopped_) look();
+                        });
 }
 
 void ZooKeeperElection::report_dead(HostPort leader, Callback<Status> done) {
@@ -260,11 +413,9 @@ void ZooKeeperElection::report_dead(HostPort leader, Callback<Status> done) {
     return;
   }
   MARKAB_INFO("election: {} is reported dead, its node {} is taken away", leader, found->first);
-  std::vector<zk::Op> ops{{zk::Op::Kind::kErase, folder_ + "/" + found->first, "", -1}};
-  client_.multi(std::move(ops), [done = std::move(done)](const zk::Outcome& outcome) {
-    bool gone = outcome.status.ok() || outcome.status.code() == Errc::kPathNotFound;
-    done(gone ? Status() : outcome.status);
-  });
+  auto held = std::make_shared<Callback<Status>>(std::move(done));
+  boost::asio::co_spawn(shard_.executor(), Flow::bury(Flow{*this, alive_, session_}, found->first),
+                        [held](std::exception_ptr, Status status) { (*held)(std::move(status)); });
 }
 
 void ZooKeeperElection::tell(Standing standing) {

@@ -309,6 +309,76 @@ TEST(ZooKeeperElection, ALeaderThatIsCutOffStopsBeforeAnotherBegins) {
   EXPECT_FALSE(first->leading);
 }
 
+// Nobody told it: its lease must be over before another one begins, although the servers have
+// forgotten its session at once.
+TEST(ZooKeeperElection, ALeaderWhoseSessionIsEndedBeforeItsTimeStopsBeforeAnotherBegins) {
+  for (bool told : {false, true}) {
+    SCOPED_TRACE(told ? "the leader hears of it" : "the leader is cut off");
+    Metas metas(14);
+    metas.run(5s);
+    Counter* first = metas.leader();
+    ASSERT_NE(first, nullptr);
+    if (!told) metas.zookeeper.cut(*first->client);
+    metas.zookeeper.expire(*first->client);
+    Instant expired = metas.world.now();
+    metas.run(told ? Duration(500ms) : Duration(2400ms));
+    if (HasFatalFailure()) return;
+    if (told) {
+      // It lets go of its seat itself: nobody waits.
+      ASSERT_NE(metas.leader(), nullptr);
+      EXPECT_NE(metas.leader(), first);
+    } else {
+      EXPECT_EQ(metas.leader(), first) << "its lease cannot be over yet";
+      metas.run(2s);
+      ASSERT_NE(metas.leader(), nullptr) << (metas.world.now() - expired) / 1ms << " ms";
+      EXPECT_NE(metas.leader(), first);
+    }
+  }
+}
+
+TEST(ZooKeeperElection, ALeaderThatStopsIsFollowedAtOnce) {
+  Metas metas(15);
+  metas.run(5s);
+  Counter* first = metas.leader();
+  ASSERT_NE(first, nullptr);
+  bool stopped = false;
+  first->runtime.shard(0).post([&] { first->election.stop([&] { stopped = true; }); });
+  metas.run(300ms);
+  EXPECT_TRUE(stopped);
+  ASSERT_NE(metas.leader(), nullptr);
+  EXPECT_NE(metas.leader(), first);
+}
+
+TEST(ZooKeeperElection, ALeaderThatStopsWhileZooKeeperIsAwayDoesNotWaitForIt) {
+  Metas metas(16);
+  metas.run(5s);
+  Counter* first = metas.leader();
+  ASSERT_NE(first, nullptr);
+  metas.zookeeper.cut(*first->client);
+  bool stopped = false;
+  first->runtime.shard(0).post([&] { first->election.stop([&] { stopped = true; }); });
+  metas.run(1200ms);
+  EXPECT_TRUE(stopped);
+}
+
+TEST(ZooKeeperElection, ASeatReadsAsItWasWritten) {
+  meta::Seat seat{"LOCKNODE0000000017", HostPort{0x0a000001, 34601}, 3200ms};
+  EXPECT_EQ(seat.to_text(), "LOCKNODE0000000017 10.0.0.1:34601 3200");
+  auto read = meta::Seat::parse(seat.to_text());
+  EXPECT_EQ(read.node, seat.node);
+  EXPECT_EQ(read.holder, seat.holder);
+  EXPECT_EQ(read.lease, seat.lease);
+  EXPECT_EQ(meta::Seat{}.to_text(), "");
+  for (std::string text :
+       {"", "LOCKNODE0000000017", "LOCKNODE0000000017 10.0.0.1:34601", "LOCKNODE17 10.0.0.1:1 1",
+        "LOCKNODE0000000017 nobody 1", "LOCKNODE0000000017 10.0.0.1:1 -1",
+        "LOCKNODE0000000017 10.0.0.1:1 1s", "LOCKNODE0000000017 10.0.0.1:1 99999999999999999999"}) {
+    EXPECT_EQ(meta::Seat::parse(text).node, "") << text;
+  }
+  // A strange configuration does not keep the others waiting for a year.
+  EXPECT_EQ(meta::Seat::parse("LOCKNODE0000000017 10.0.0.1:1 9000000000000000000").lease, 10min);
+}
+
 TEST(ZooKeeperElection, APausedLeaderFindsItsTimeOver) {
   Metas metas(11);
   metas.run(5s);
@@ -346,8 +416,7 @@ TEST(ZooKeeperElection, RandomFaults) {
           metas.zookeeper.cut(*m->client);
           break;
         case 1:
-          // Before its time only for who does not lead: the lease rests on the servers' promise.
-          if (!m->election.holds()) metas.zookeeper.expire(*m->client);
+          metas.zookeeper.expire(*m->client);  // before its time, as an operator can
           break;
         case 2:
           if (!m->runtime.paused()) m->runtime.pause();
