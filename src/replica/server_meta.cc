@@ -301,11 +301,13 @@ void ReplicaServer::on_proposal(rpc::Request request) {
       }
       return;
     }
-    // Only the first membership of a partition may find nothing here: its history is empty.
-    // Everything later must be learned (spec 04 §1.7, "never create an empty replica over a
-    // non-zero history").
-    bool first =
-        m.ballot == 1 && told->config.last_committed_decree == 0 && is_member(m, options_.self);
+    // Only who is told to begin with the first membership of a partition may find nothing here: its
+    // history is empty. Everything later must be learned (spec 04 §1.7, "never create an empty
+    // replica over a non-zero history"), also at that ballot: this disk may be a new one.
+    bool begins = node == options_.self && (told->type == wire::config_type::CT_ASSIGN_PRIMARY ||
+                                            told->type == wire::config_type::CT_ADD_SECONDARY);
+    bool first = begins && m.ballot == 1 && told->config.last_committed_decree == 0 &&
+                 is_member(m, options_.self);
     bool moves = moving_->contains(gpid);
     if (!first || leaving_ || moves) {
       if (is_member(m, options_.self) && !moves) report_missing(*told);

@@ -268,6 +268,24 @@ TEST_F(LearningTest, DamageInTheMiddleOfTheLogMakesItLearnAnew) {
   EXPECT_EQ(w->rows(1, gpid), w->rows(0, gpid));
 }
 
+// The first ballot may last for years. A primary that comes back with an empty disk must not begin
+// anew because it is told of somebody else.
+TEST_F(LearningTest, AnEmptyDiskBeginsNothingAtAWordAboutAnother) {
+  make();
+  put_many(*w, 0, gpid, 0, 10);
+  w->kill(0);
+  w->files(0).wipe();
+  w->boot(0);
+  w->world().run_for(seconds(1));
+  auto told = w->entry(gpid);
+  told.type = wire::config_type::CT_DOWNGRADE_TO_INACTIVE;
+  told.node = ServerWorld::address(2);
+  auto reply =
+      w->call(ServerWorld::address(0), rpc::TaskCode::kConfigProposal, {}, rpc::encode_args(told));
+  EXPECT_EQ(reply.status.code(), Errc::kObjectNotFound) << reply.status.message();
+  EXPECT_EQ(w->replica(0, gpid), nullptr);
+}
+
 // Its process runs on with what it has in memory and in its store.
 TEST_F(LearningTest, DamageInThePrimarysLogMakesNewcomersCopyTheStore) {
   make([](ServerOptions& o) {

@@ -187,7 +187,12 @@ Gpid ServerWorld::create(int app, std::vector<int> members) {
   m.max_replica_count = 3;
   m.primary = address(members.front());
   for (size_t i = 1; i < members.size(); ++i) m.secondaries.push_back(address(members[i]));
-  for (int node : members) propose(node, gpid, wire::config_type::CT_INVALID, node);
+  for (int node : members) {
+    propose(node, gpid,
+            node == members.front() ? wire::config_type::CT_ASSIGN_PRIMARY
+                                    : wire::config_type::CT_ADD_SECONDARY,
+            node);
+  }
   EXPECT_TRUE(until([&] { return role(members.front(), gpid) == pacifica::Role::kPrimary; }));
   return gpid;
 }

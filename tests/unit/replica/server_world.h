@@ -65,6 +65,8 @@ class ServerWorld {
     return response;
   }
   rpc::Reply call(HostPort to, rpc::TaskCode code, Gpid gpid, const std::string& args);
+  // What the meta server tells of a partition.
+  wire::configuration_update_request entry(Gpid gpid);
 
   bool until(const Function<bool()>& reached, Duration limit = std::chrono::seconds(60)) {
     return world_.run_until(reached, limit);
@@ -84,7 +86,6 @@ class ServerWorld {
     int boots = 0;
   };
   void serve_meta();
-  wire::configuration_update_request entry(Gpid gpid);
   void end(int i);
 
   const Options options_;
