@@ -56,6 +56,7 @@ int run(int argc, char** argv) {
   io::RealRuntime runtime(runtime_options);
   MetricRegistry registry;
   auto process = rpc::process_metrics(registry);
+  security_options.more_services = zookeeper_services(*options, *names);
   auto security =
       security::Service::start(runtime, **config, std::move(security_options), registry);
   if (!security) refuse_to_start(kProgram, security.error());

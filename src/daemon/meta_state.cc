@@ -1,5 +1,7 @@
 #include "daemon/meta_state.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "daemon/program.h"
 #include "io/file.h"
@@ -29,6 +31,19 @@ Result<zk::NameRules> prepare_meta_state(const Config& config, const meta::MetaO
   auto dir = config.get_string("core", "data_dir");
   if (auto s = prepare_directory(dir, "[core] data_dir"); !s.ok()) return s;
   return zk::pin_service_names(dir + "/krb5-names.conf");
+}
+
+std::function<std::vector<std::string>()> zookeeper_services(const meta::MetaOptions& options,
+                                                             const zk::NameRules& names) {
+  if (!options.zookeeper || options.zookeeper->sasl != zk::Sasl::kGssapi) return {};
+  return [servers = options.zookeeper->servers, service = options.zookeeper->service, names] {
+    std::vector<std::string> out;
+    for (const auto& server : servers) {
+      std::string name = service + "@" + zk::sasl_host(server, names);
+      if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(std::move(name));
+    }
+    return out;
+  };
 }
 
 MetaState make_meta_state(io::RealRuntime& runtime, const Config& config,

@@ -2,6 +2,7 @@
 // The section [security] of a configuration: its keys, what they mean together, and what can be
 // wrong with them. Read at start by one thread.
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ struct SecurityOptions {
   std::vector<std::string> accepted_realms;
   bool require_peer_auth = false;
   bool zookeeper_kerberos = false;
+  // Not a key: what the program fetches tickets for besides (TicketOptions::more_services).
+  std::function<std::vector<std::string>()> more_services;
   Duration longest_login_pause{};
   GateOptions gate;
   AccessOptions access;

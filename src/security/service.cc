@@ -36,6 +36,7 @@ Result<std::unique_ptr<Service>> Service::start(io::RealRuntime& runtime, const 
     tickets.login = {options.keytab, options.principal, {}, kDefaultCache};
     if (options.enable_auth)
       tickets.login.services.push_back(options.service_name + "@" + options.service_fqdn);
+    tickets.more_services = options.more_services;
     tickets.longest_retry = options.longest_login_pause;
     s.login_pool_ = io::make_blocking_pool(kLoginThreads);
     s.keeper_ = std::make_shared<TicketKeeper>(tickets, runtime.shard(0), s.login_pool_,

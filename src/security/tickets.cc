@@ -133,7 +133,11 @@ void TicketKeeper::attempt() {
   auto failure = std::make_shared<Failure>();
   pool_->run(
       shard_,
-      [login = login_, request = options_.login, ticket, failure] {
+      [login = login_, request = options_.login, more = options_.more_services, ticket,
+       failure]() mutable {
+        if (more) {
+          for (auto& service : more()) request.services.push_back(std::move(service));
+        }
         *ticket = login(request, *failure);
       },
       [this, state = state_, ticket, failure] {

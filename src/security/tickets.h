@@ -41,6 +41,9 @@ Duration until_retry(int failures, Duration longest, double random);
 
 struct TicketOptions {
   LoginRequest login;
+  // More services whose tickets are fetched along; asked at each login, on the login's thread,
+  // since finding their names may take a look-up. May be empty.
+  std::function<std::vector<std::string>()> more_services;
   Duration longest_retry = std::chrono::seconds(30);
   // A suspected ticket is replaced no sooner after the last login.
   Duration suspect_interval = std::chrono::seconds(5);

@@ -241,8 +241,10 @@ def test_nobody_else_touches_the_nodes(testbed, tmp_path):
     try:
         first.wait_leads()
         first.wait_said("the access list of .* 0 failed")
+        first.wait_said("lock/dsn.meta.server.leader got the access list")
         for words in (["get", "/markab/test/apps"], ["set", "/markab/test/apps", "lock"],
-                      ["create", "/markab/test/apps/7", "x"]):
+                      ["create", "/markab/test/apps/7", "x"],
+                      ["set", "/markab/test/lock/dsn.meta.server.leader", "nobody"]):
             out, _ = zkcli(bed, server, *words, principal="mallory", keytab=keytabs["mallory"])
             assert "NoAuth" in out or "Insufficient permission" in out, out
         out, _ = zkcli(bed, server, "get", "/markab/test/apps")
@@ -255,3 +257,20 @@ def test_nobody_else_touches_the_nodes(testbed, tmp_path):
         first.stop()
         if second:
             second.stop()
+
+
+def test_tickets_for_all_servers_are_there_before_they_are_needed(testbed, tmp_path):
+    """Fetched with the login: going over to another server does not wait for the KDC, and nothing is asked for twice."""
+    bed = testbed()
+    bed.add("pegasus/localhost", "zookeeper/other.test")
+    keytab = bed.keytab("pegasus/localhost")
+    server = bed.zookeeper(["zookeeper/localhost"])[0]
+    meta = Meta(tmp_path, "prefetch", "localhost:%d,other.test:1" % server.port, [
+        GSSAPI, "security.enable_zookeeper_kerberos=true", "security.krb5_keytab=" + keytab,
+        "security.krb5_principal=pegasus/localhost", "security.krb5_config=" + bed.kdc.krb5_conf], {})
+    try:
+        meta.wait_leads(20)
+        asked = [s.split("@")[0] for s in bed.services_asked()]
+        assert asked.count("zookeeper/other.test") == 1 and asked.count("zookeeper/localhost") == 1, asked
+    finally:
+        meta.stop()
