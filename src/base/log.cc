@@ -45,6 +45,43 @@ std::shared_ptr<spdlog::logger>& logger() {
 }
 
 Sink the_sink = nullptr;
+// Set at start, before there are threads.
+std::shared_ptr<spdlog::logger>& audit_logger() {
+  static auto* instance = new std::shared_ptr<spdlog::logger>;
+  return *instance;
+}
+
+std::string on_one_line(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (char c : text) {
+    auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+Status open_audit(const Options& options) {
+  audit_logger().reset();
+  if (options.audit_file.empty()) return {};
+  try {
+    auto file = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(
+        options.audit_file, options.max_audit_bytes, options.max_audit_files);
+    auto made = std::make_shared<spdlog::logger>("audit", file);
+    made->set_level(spdlog::level::debug);
+    made->set_pattern("%Y-%m-%d %H:%M:%S.%e %v");
+    made->flush_on(spdlog::level::debug);
+    audit_logger() = std::move(made);
+  } catch (const spdlog::spdlog_ex& e) {
+    return {Errc::kFileOperationFailed,
+            fmt::format("the audit file {} cannot be opened: {}", options.audit_file, e.what())};
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -57,6 +94,7 @@ void write(Level level, std::string_view line) {
 
 Status init(const Options& options) {
   set_level(options.level);
+  if (Status s = open_audit(options); !s.ok()) return s;
   if (options.file.empty()) return {};
   try {
     auto file = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(
@@ -90,6 +128,12 @@ Result<Level> parse_level(std::string_view text) {
 }
 
 void flush() { logger()->flush(); }
+
+void audit(Level level, std::string_view line) {
+  std::string text = on_one_line(line);
+  if (enabled(level)) detail::write(level, "audit: " + text);
+  if (audit_logger() != nullptr) audit_logger()->log(to_spdlog(level), text);
+}
 
 void set_sink(Sink sink) { the_sink = sink; }
 

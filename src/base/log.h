@@ -21,6 +21,10 @@ struct Options {
   size_t max_files = 20;
   Level level = Level::kInfo;
   Level stderr_level = Level::kWarning;  // what also goes to standard error when a file is named
+  // Where audit lines go besides; empty: nowhere. Bounded and rotated like the log.
+  std::string audit_file;
+  size_t max_audit_bytes = 64u << 20;
+  size_t max_audit_files = 20;
 };
 
 // Errors: kFileOperationFailed (path and errno in the message).
@@ -32,6 +36,9 @@ Level level();
 Result<Level> parse_level(std::string_view text);
 // Writes out what is buffered.
 void flush();
+// Who did what, or was refused: "audit: " and the line in the log, and in the audit file whatever
+// the level. Always one line: control characters, which may come from a peer, are written as \xNN.
+void audit(Level level, std::string_view line);
 
 namespace detail {
 extern std::atomic<Level> current;
@@ -51,3 +58,4 @@ inline bool enabled(Level l) { return l >= detail::current.load(std::memory_orde
 #define MARKAB_INFO(...) MARKAB_LOG_AT(::markab::log::Level::kInfo, __VA_ARGS__)
 #define MARKAB_WARN(...) MARKAB_LOG_AT(::markab::log::Level::kWarning, __VA_ARGS__)
 #define MARKAB_ERROR(...) MARKAB_LOG_AT(::markab::log::Level::kError, __VA_ARGS__)
+#define MARKAB_AUDIT(lvl, ...) ::markab::log::audit(lvl, ::fmt::format(__VA_ARGS__))

@@ -93,6 +93,8 @@ rpc::ServerOptions listen_options(const Config& config, HostPort self) {
 Status start_log(const Config& config) {
   log::Options options;
   options.file = config.get_string("core", "log_file");
+  options.audit_file = config.get_string("security", "audit_file");
+  options.max_audit_files = static_cast<size_t>(config.get_int("security", "audit_files"));
   options.level = *log::parse_level(config.get_string("core", "logging_start_level"));
   return log::init(options);
 }

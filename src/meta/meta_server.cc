@@ -90,8 +90,8 @@ void MetaServer::name_leader(wire::query_cfg_response& response) {
 
 void MetaServer::audit(const std::string& user, HostPort peer, const std::string& what, Errc err,
                        const std::string& hint) {
-  MARKAB_INFO("audit: {}@{}: {}: {}{}{}", user.empty() ? "anonymous" : user, peer, what, err,
-              hint.empty() ? "" : ": ", hint);
+  MARKAB_AUDIT(log::Level::kInfo, "{}@{}: {}: {}{}{}", user.empty() ? "anonymous" : user, peer,
+               what, err, hint.empty() ? "" : ": ", hint);
 }
 
 }  // namespace markab::meta

@@ -124,9 +124,9 @@ void RemoteCommands::serve(Dispatcher& dispatcher) {
       request.reply_error(Errc::kInvalidData);
       return;
     }
-    MARKAB_INFO("audit: {}@{}: remote command {} {}",
-                request.user().empty() ? "anonymous" : request.user(), request.peer(), command.cmd,
-                fmt::join(command.arguments, " "));
+    MARKAB_AUDIT(log::Level::kInfo, "{}@{}: remote command {} {}",
+                 request.user().empty() ? "anonymous" : request.user(), request.peer(), command.cmd,
+                 fmt::join(command.arguments, " "));
     auto held = std::make_shared<Request>(std::move(request));
     run(command.cmd, command.arguments,
         [held](std::string text) { held->reply(encode_result(text)); });

@@ -35,10 +35,10 @@ bool AccessGuard::deny(const rpc::Request& request, Instant now, const char* why
   denied_.add();
   int64_t left_out = 0;
   if (log_.admit(now, request.peer().ipv4, static_cast<int>(request.header.code), left_out)) {
-    MARKAB_WARN("audit: {}@{}: {} of partition {} denied: {}{}",
-                request.user().empty() ? "anonymous" : request.user(), request.peer(), request.name,
-                request.header.gpid, why,
-                left_out == 0 ? "" : fmt::format(" ({} more denials)", left_out));
+    MARKAB_AUDIT(log::Level::kWarning, "{}@{}: {} of partition {} denied: {}{}",
+                 request.user().empty() ? "anonymous" : request.user(), request.peer(),
+                 request.name, request.header.gpid, why,
+                 left_out == 0 ? "" : fmt::format(" ({} more denials)", left_out));
   }
   return false;
 }

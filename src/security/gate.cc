@@ -167,17 +167,17 @@ void Gate::log_failure(Instant now, HostPort peer, const std::string& step,
                        const Failure& failure) {
   int64_t left_out = 0;
   if (!refusals_.admit(now, peer.ipv4, static_cast<int>(failure.reason), left_out)) return;
-  MARKAB_WARN("audit: {} (accepted, {}): {}{}", peer, step, failure.to_string(),
-              left_out == 0 ? "" : fmt::format(" ({} more like this)", left_out));
+  MARKAB_AUDIT(log::Level::kWarning, "{} (accepted, {}): {}{}", peer, step, failure.to_string(),
+               left_out == 0 ? "" : fmt::format(" ({} more like this)", left_out));
 }
 
 void Gate::log_refusal(Instant now, HostPort peer, std::string_view name) {
   int64_t left_out = 0;
   if (!refusals_.admit(now, peer.ipv4, kRefusedRequest, left_out)) return;
-  MARKAB_WARN(
-      "audit: {}: {} refused: the peer is not authenticated, and [security] mandatory_auth is "
-      "on{}",
-      peer, name, left_out == 0 ? "" : fmt::format(" ({} more like this)", left_out));
+  MARKAB_AUDIT(log::Level::kWarning,
+               "{}: {} refused: the peer is not authenticated, and [security] mandatory_auth is "
+               "on{}",
+               peer, name, left_out == 0 ? "" : fmt::format(" ({} more like this)", left_out));
 }
 
 }  // namespace markab::security

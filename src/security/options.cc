@@ -52,6 +52,12 @@ std::vector<ConfigKey> security_config_keys() {
   add(ConfigKey::boolean(kSection, "enable_ranger_acl", false,
                          "Take the rules from Apache Ranger (not available)"));
   text("super_users", "Users who may do everything");
+  text(
+      "audit_file",
+      "File for the lines about administrative actions and refusals, which the log has too; empty: "
+      "none. It is rotated at 64 MiB");
+  add(ConfigKey::integer(kSection, "audit_files", 20, 1, 1000,
+                         "Rotated audit files that are kept"));
   text("service_users", "Users as whom daemons run; empty: the user of krb5_principal");
   text("meta_acl_rpc_allow_list", "Meta RPCs for everybody, instead of the default list");
   add(ConfigKey::boolean(kSection, "enable_zookeeper_kerberos", false,
