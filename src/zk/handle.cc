@@ -5,6 +5,7 @@
 #include <zookeeper/zookeeper.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -149,6 +150,7 @@ struct Handle::Watch {
 struct Handle::Shared {
   io::Shard* shard = nullptr;
   std::shared_ptr<Events> on_event;
+  std::atomic<uint64_t> breaks{0};
   std::atomic<bool> ended{false};
   mutable std::mutex mutex;  // the members below
   std::unordered_set<Call*> calls;
@@ -237,11 +239,13 @@ struct Handle::AclList {
 
 // ---- what the C client's threads call ----------------------------------------------------------
 
-void Handle::Shared::watch(zhandle_t* zh, int type, int, const char*, void*) {
+void Handle::Shared::watch(zhandle_t* zh, int type, int state, const char*, void*) {
   // Watches of nodes have callbacks of their own.
   if (type != ZOO_SESSION_EVENT) return;
   auto* shared = static_cast<Shared*>(const_cast<void*>(zoo_get_context(zh)));
-  if (shared != nullptr) shared->tell();
+  if (shared == nullptr) return;
+  if (state != ZOO_CONNECTED_STATE) ++shared->breaks;
+  shared->tell();
 }
 
 int Handle::Shared::log(void* context, int level, const char* message) {
@@ -393,6 +397,8 @@ std::string Handle::last_words() const {
   auto it = log.by_address.find(address == nullptr ? "" : address);
   return it == log.by_address.end() ? std::string() : it->second.last;
 }
+
+uint64_t Handle::breaks() const { return shared_->breaks; }
 
 uint64_t Handle::refusals() const {
   const char* address = zoo_get_current_server(zh_);

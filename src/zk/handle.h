@@ -55,6 +55,9 @@ class Handle {
   const Target& target() const { return target_; }
   // What was said last by Kerberos or SASL, or about the connection; empty: nothing.
   std::string last_words() const;
+  // Raised each time a connection ended. The client may have another one before the event is looked
+  // at, so state() alone does not tell.
+  uint64_t breaks() const;
   // Raised each time an attempt to connect failed.
   uint64_t refusals() const;
 

@@ -187,6 +187,7 @@ class Session final : public Client {
   int refused_in_a_row_ = 0;
   int failed_logins_ = 0;  // rounds of them
   uint64_t refusals_before_ = 0;
+  uint64_t breaks_before_ = 0;
   Instant attempt_began_;
   Instant next_report_;
   std::string last_error_ = "not connected yet";
@@ -245,8 +246,8 @@ void Session::opened(std::shared_ptr<Opening> opening) {
 void Session::on_handle_event() {
   if (handle_ == nullptr || closing_) return;
   if (!linked_) return look();
-  HandleState state = handle_->state();
-  if (state != HandleState::kConnected) link_down();
+  if (handle_->state() != HandleState::kConnected || handle_->breaks() != breaks_before_)
+    link_down();
 }
 
 // While there is no connection: how the attempt goes. Failed logins are told by no event.
@@ -297,6 +298,7 @@ void Session::link_up() {
   timer_.cancel();
   linked_ = true;
   linked_since_ = shard_.now();
+  breaks_before_ = handle_->breaks();
   refusal_.clear();
   SessionId now = handle_->session();
   bool resumed = session_.id == now.id && now.id != 0;
