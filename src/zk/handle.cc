@@ -150,6 +150,7 @@ struct Handle::Watch {
 struct Handle::Shared {
   io::Shard* shard = nullptr;
   std::shared_ptr<Events> on_event;
+  std::atomic<bool> connected{false};  // the last event said so
   std::atomic<uint64_t> breaks{0};
   std::atomic<bool> ended{false};
   mutable std::mutex mutex;  // the members below
@@ -244,6 +245,7 @@ void Handle::Shared::watch(zhandle_t* zh, int type, int state, const char*, void
   if (type != ZOO_SESSION_EVENT) return;
   auto* shared = static_cast<Shared*>(const_cast<void*>(zoo_get_context(zh)));
   if (shared == nullptr) return;
+  shared->connected = state == ZOO_CONNECTED_STATE;
   if (state != ZOO_CONNECTED_STATE) ++shared->breaks;
   shared->tell();
 }
@@ -374,7 +376,12 @@ Handle::~Handle() {
   for (Watch* watch : watches) delete watch;
 }
 
-HandleState Handle::state() const { return state_of(zoo_state(zh_)); }
+// The client tells of a loss before its own state shows it.
+HandleState Handle::state() const {
+  HandleState state = state_of(zoo_state(zh_));
+  bool early = state == HandleState::kConnected && !shared_->connected;
+  return early ? HandleState::kConnecting : state;
+}
 
 SessionId Handle::session() const {
   SessionId out;
