@@ -288,25 +288,23 @@ void Faults::restart(int node, Task then) {
   nodes_[static_cast<size_t>(node)].busy = true;
   say(fmt::format("r{} is asked to stop", node));
   cluster_.stop(node);
-  auto held = std::make_shared<Task>(std::move(then));
-  // What does not stop within 10 s is killed, as service managers do.
-  auto poll = std::make_shared<Callback<int>>();
-  *poll = [this, node, held, poll](int left) {
-    if (cluster_.up(node) && left > 0) {
-      later(milliseconds(100), [poll, left] { (*poll)(left - 1); });
-      return;
-    }
-    if (cluster_.up(node)) {
-      say(fmt::format("r{} did not stop in time and is killed", node));
-      cluster_.kill(node);
-    }
-    later(between(milliseconds(10), seconds(3)), [this, node, held] {
-      boot(node);
-      (*held)();
-    });
-    cluster_.world().schedule_after(Duration(0), [poll] { *poll = nullptr; });
-  };
-  (*poll)(100);
+  await_stop(node, std::make_shared<Task>(std::move(then)), 100);
+}
+
+// What does not stop within 10 s is killed, as service managers do.
+void Faults::await_stop(int node, std::shared_ptr<Task> then, int left) {
+  if (cluster_.up(node) && left > 0) {
+    later(milliseconds(100), [this, node, then, left] { await_stop(node, then, left - 1); });
+    return;
+  }
+  if (cluster_.up(node)) {
+    say(fmt::format("r{} did not stop in time and is killed", node));
+    cluster_.kill(node);
+  }
+  later(between(milliseconds(10), seconds(3)), [this, node, then] {
+    boot(node);
+    (*then)();
+  });
 }
 
 void Faults::rolling(int node) {

@@ -7,6 +7,7 @@
 // survive these one after the other, not at once: they strike one node, and the next one not before
 // every partition is whole again.
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -58,8 +59,8 @@ class Faults {
  private:
   struct NodeState {
     bool bad_disk = false;  // its daemon uses the disk again only after a restart
-    bool busy = false;  // dying, dead, being stopped, or asleep: one at a time
-    uint64_t turn = 0;  // of what it is busy with; an older one's end is void
+    bool busy = false;      // dying, dead, being stopped, or asleep: one at a time
+    uint64_t turn = 0;      // of what it is busy with; an older one's end is void
   };
 
   Random& random() { return cluster_.world().random(); }
@@ -81,6 +82,7 @@ class Faults {
   void kill(int node, bool machine);
   void power();
   void restart(int node, Task then);
+  void await_stop(int node, std::shared_ptr<Task> then, int left);
   void rolling(int node);
   void pause(int node);
   void boot_later(int node, Duration delay);
