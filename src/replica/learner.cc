@@ -437,7 +437,8 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     };
     auto opened = co_await io::on_pool(pool, self->shard, std::move(exchange));
     replica.installing_ = false;
-    if (replica.closed_) co_return true;
+    // Out of service meanwhile: nothing is installed in what only waits to be closed.
+    if (replica.closed_ || replica.broken_) co_return true;
     if (!opened) {
       replica.fail(opened.error().with_context("opening the learned store"));
       co_return opened.error();
