@@ -24,11 +24,11 @@ class MetaMetrics {
 
  private:
   struct PartitionEntity {
-    std::shared_ptr<MetricEntity> entity;
-    Counter* changes;
-    Counter* unwritable_changes;
-    Counter* writable_changes;
-    Counter* choose_failures;
+    std::shared_ptr<MetricEntity> entity;  // null: not made yet
+    Counter* changes = nullptr;
+    Counter* unwritable_changes = nullptr;
+    Counter* writable_changes = nullptr;
+    Counter* choose_failures = nullptr;
     int64_t counted_failures = 0;
   };
   struct TableEntity {
@@ -36,7 +36,7 @@ class MetaMetrics {
     std::array<Gauge*, kHealthClasses> health;
     std::vector<PartitionEntity> partitions;
   };
-  void refresh_table(const MetaCore& core, const Table& table);
+  void refresh_table(const MetaCore& core, const Table& table, int& to_make);
   TableEntity make_table(const TableInfo& info);
   PartitionEntity make_partition(Gpid pid);
 

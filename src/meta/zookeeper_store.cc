@@ -14,7 +14,10 @@ namespace markab::meta {
 namespace {
 
 // Requests under way while the state is read: enough to keep a server busy over a slow network.
+// They are sent half a window at a time: a request for each answer would wake this thread, the
+// client's two and the server's for every single node.
 constexpr size_t kReadWindow = 1000;
+constexpr size_t kReadRefill = kReadWindow / 2;
 // ZooKeeper takes 1 MiB (jute.maxbuffer); each operation adds its access list and frame.
 constexpr size_t kMaxTransaction = 256u << 10;
 constexpr size_t kProtectWindow = 200;
@@ -45,6 +48,7 @@ class Reading : public std::enable_shared_from_this<Reading> {
   };
 
   void pump() {
+    if (under_way_ > kReadWindow - kReadRefill) return;
     while (status_.ok() && !wanted_.empty() && under_way_ < kReadWindow) {
       Want want = std::move(wanted_.front());
       wanted_.pop_front();

@@ -147,7 +147,7 @@ struct Handle::Watch {
 };
 
 // Reached from the C client's threads; outlives the handle while tasks for the shard are queued.
-struct Handle::Shared {
+struct Handle::Shared : std::enable_shared_from_this<Handle::Shared> {
   io::Shard* shard = nullptr;
   std::shared_ptr<Events> on_event;
   std::atomic<bool> connected{false};  // the last event said so
@@ -156,6 +156,7 @@ struct Handle::Shared {
   mutable std::mutex mutex;  // the members below
   std::unordered_set<Call*> calls;
   std::unordered_set<Watch*> watches;
+  std::vector<Task> due;  // for the shard, which was told of the first
   std::string sasl_words;
   std::string user, realm;  // DIGEST-MD5
   std::unique_ptr<char[]> secret;
@@ -163,9 +164,11 @@ struct Handle::Shared {
   std::array<sasl_callback_t, 6> callbacks{};
 
   void tell() {
-    shard->post([events = on_event] { (*events)(); });
+    hand_over([events = on_event] { (*events)(); });
   }
   void forget(Watch* watch);
+  void hand_over(Task task);
+  void deliver();
   static void watch(zhandle_t*, int type, int, const char*, void* context);
   static void fire(zhandle_t*, int type, int, const char*, void* context);
   static int log(void* context, int level, const char* message);
@@ -296,15 +299,39 @@ void Handle::Shared::fill_callbacks(const Options& options) {
   callbacks[n] = {SASL_CB_LIST_END, nullptr, nullptr};
 }
 
+// Answers, watches and events reach the shard in the order in which the C client's thread tells
+// them: a watch before what was read after it. Those that come faster than the shard takes them
+// share one of its turns.
+void Handle::Shared::hand_over(Task task) {
+  bool first = false;
+  {
+    std::lock_guard lock(mutex);
+    first = due.empty();
+    due.push_back(std::move(task));
+  }
+  if (first) shard->post([self = shared_from_this()] { self->deliver(); });
+}
+
+// On the shard. A task may end the handle: the rest is dropped then.
+void Handle::Shared::deliver() {
+  std::vector<Task> taken;
+  {
+    std::lock_guard lock(mutex);
+    taken.swap(due);
+  }
+  for (Task& task : taken) {
+    if (ended.load(std::memory_order_relaxed)) return;
+    task();
+  }
+}
+
 void Handle::finish(Call* call, Task task) {
   auto shared = call->shared;
   {
     std::lock_guard lock(shared->mutex);
     shared->calls.erase(call);
   }
-  shared->shard->post([shared, task = std::move(task)] {
-    if (!shared->ended.load(std::memory_order_relaxed)) task();
-  });
+  shared->hand_over(std::move(task));
   delete call;
 }
 
@@ -444,9 +471,7 @@ void Handle::Shared::fire(zhandle_t*, int type, int, const char*, void* context)
   auto shared = watch->shared;
   Task task = std::move(watch->task);
   shared->forget(watch);
-  shared->shard->post([shared, task = std::move(task)] {
-    if (!shared->ended.load(std::memory_order_relaxed)) task();
-  });
+  shared->hand_over(std::move(task));
 }
 
 void Handle::Shared::forget(Watch* watch) {
