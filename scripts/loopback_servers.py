@@ -146,16 +146,18 @@ class Kdc:
 class ZooKeeper:
     """One server of an ensemble; write() once all members are known, then `command` starts it.
 
-    Without a principal it takes anybody, as a plain ZooKeeper does."""
+    Without a principal it takes anybody, as a plain ZooKeeper does; with `passwords` {user: password} only these users,
+    by DIGEST-MD5."""
 
     def __init__(self, folder, address="127.0.0.1", port=None, kdc=None, principal=None, keytab=None, tick_ms=500,
-                 force_sync=True, heavy=False):
+                 force_sync=True, heavy=False, passwords=None):
         self.folder = os.path.abspath(folder)
         self.address = address
         self.port = port or free_port(address)
         self.kdc = kdc
         self.principal = principal
         self.keytab = keytab
+        self.passwords = passwords or {}
         self.tick_ms = tick_ms
         self.force_sync = force_sync
         self.heavy = heavy  # much data: more memory, all of the compiler, at the price of a slower start
@@ -173,9 +175,14 @@ class ZooKeeper:
         lines = ["tickTime=%d" % self.tick_ms, "initLimit=20", "syncLimit=10", "dataDir=%s/data" % self.folder,
                  "clientPort=%d" % self.port, "clientPortAddress=%s" % self.address, "admin.enableServer=false",
                  "maxClientCnxns=0", "4lw.commands.whitelist=ruok,srvr,cons", "autopurge.purgeInterval=1"]
-        if self.principal:
+        if self.principal or self.passwords:
             lines += ["authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
                       "sessionRequireClientSASLAuth=true"]
+        if self.passwords:
+            users = " ".join('user_%s="%s"' % pair for pair in sorted(self.passwords.items()))
+            write(os.path.join(self.folder, "jaas.conf"), "Server {\n"
+                  "  org.apache.zookeeper.server.auth.DigestLoginModule required %s;\n};\n" % users)
+        if self.principal:
             write(os.path.join(self.folder, "jaas.conf"), """Server {{
   com.sun.security.auth.module.Krb5LoginModule required
   useKeyTab=true keyTab="{keytab}" storeKey=true useTicketCache=false isInitiator=false
@@ -198,8 +205,9 @@ class ZooKeeper:
         if not self.force_sync:
             options.append("-Dzookeeper.forceSync=no")
         if self.principal:
-            options += ["-Djava.security.krb5.conf=" + self.kdc.krb5_conf,
-                        "-Djava.security.auth.login.config=%s/jaas.conf" % self.folder]
+            options.append("-Djava.security.krb5.conf=" + self.kdc.krb5_conf)
+        if self.principal or self.passwords:
+            options.append("-Djava.security.auth.login.config=%s/jaas.conf" % self.folder)
         return ["java", *options, "-cp", ":".join(os.path.join(JAVA_FOLDER, j) for j in JARS),
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", os.path.join(self.folder, "zoo.cfg")]
 

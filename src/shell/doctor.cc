@@ -3,12 +3,19 @@
 #include "shell/doctor.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
+#include <cerrno>
 #include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
 
 #include "security/kerberos.h"
 #include "security/sasl.h"
+#include "security/service.h"
+#include "zk/options.h"
 
 namespace markab::shell {
 
@@ -35,10 +42,8 @@ std::vector<ConfigKey> doctor_keys() {
   keys.push_back(text_key("meta_server", "server_list"));
   keys.push_back(text_key("meta_server", "state_dir"));
   keys.push_back(text_key("replication", "data_dirs"));
-  keys.push_back(text_key("zookeeper", "hosts_list"));
-  keys.push_back(text_key("zookeeper", "sasl_mechanisms_type"));
-  keys.push_back(text_key("zookeeper", "sasl_service_name", "zookeeper"));
-  keys.push_back(text_key("zookeeper", "sasl_service_fqdn"));
+  keys.push_back(text_key("meta_server", "cluster_root"));
+  for (auto& key : zk::config_keys()) keys.push_back(std::move(key));
   return keys;
 }
 
@@ -56,18 +61,26 @@ void Doctor::fail(const std::string& check, const std::string& what, const std::
   add({Verdict::kFailed, check, what, remedy});
 }
 
-void Doctor::add(Finding finding) {
+namespace {
+
+void print(const Finding& finding, bool json, std::ostream& out) {
   constexpr const char* kWords[] = {"ok", "warn", "fail"};
   const char* word = kWords[static_cast<size_t>(finding.verdict)];
-  if (json_) {
+  if (json) {
     boost::json::object line{{"result", word}, {"check", finding.check}, {"found", finding.what}};
     if (!finding.remedy.empty()) line["remedy"] = finding.remedy;
-    out_ << boost::json::serialize(line) << std::endl;
+    out << boost::json::serialize(line) << std::endl;
   } else {
-    out_ << fmt::format("{:<4}  {:<22} {}", word, finding.check, finding.what);
-    if (!finding.remedy.empty()) out_ << ". Remedy: " << finding.remedy;
-    out_ << std::endl;
+    out << fmt::format("{:<4}  {:<22} {}", word, finding.check, finding.what);
+    if (!finding.remedy.empty()) out << ". Remedy: " << finding.remedy;
+    out << std::endl;
   }
+}
+
+}  // namespace
+
+void Doctor::add(Finding finding) {
+  print(finding, json_, out_);
   findings_.push_back(std::move(finding));
 }
 
@@ -259,10 +272,49 @@ void check_access(Doctor& doctor, const security::SecurityOptions& options) {
   }
 }
 
+namespace {
+
+// Names of services are taken as they are given, while this lives.
+class PinnedNames {
+ public:
+  explicit PinnedNames(bool wanted) {
+    if (!wanted) return;
+    std::error_code ignored;
+    path_ = (std::filesystem::temp_directory_path(ignored) / "markab-doctor-XXXXXX").string();
+    int fd = ::mkstemp(path_.data());
+    if (fd < 0) {
+      why_ = fmt::format("{} cannot be written: {}", path_, std::strerror(errno));
+      path_.clear();
+      return;
+    }
+    ::close(fd);
+    if (auto before = zk::pin_service_names(path_)) {
+      before_ = *before;
+    } else {
+      why_ = before.error().message();
+    }
+  }
+  ~PinnedNames() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+  PinnedNames(const PinnedNames&) = delete;
+  PinnedNames& operator=(const PinnedNames&) = delete;
+  const zk::NameRules& before() const { return before_; }
+  const std::string& why() const { return why_; }  // "" unless it did not work
+
+ private:
+  std::string path_;
+  std::string why_;
+  zk::NameRules before_;
+};
+
+}  // namespace
+
 int run_doctor(const std::string& config_file, bool json, std::ostream& out) {
   auto config = Config::load(config_file, doctor_keys(), {}, {{"*", ""}});
   if (!config) {
-    out << "fail  configuration          " << config.error().message() << std::endl;
+    print({Verdict::kFailed, "configuration", config.error().message(), "correct that file"}, json,
+          out);
     return static_cast<int>(Verdict::kFailed);
   }
   Doctor doctor(**config, json, out);
@@ -271,11 +323,15 @@ int run_doctor(const std::string& config_file, bool json, std::ostream& out) {
     doctor.fail("configuration", options.error().message(), "correct that key");
     return doctor.exit_code();
   }
-  if (options->enable_auth || options->zookeeper_kerberos)
-    security::set_environment({options->config, options->keytab, ""});
+  bool for_zookeeper = (*config)->get_string("zookeeper", "sasl_mechanisms_type") == "GSSAPI";
+  security::prepare_process(*options);
+  // As the meta server, before Kerberos is used for the first time: names as they are listed.
+  PinnedNames names(for_zookeeper);
+  if (!names.why().empty())
+    doctor.warn("names of services", names.why(), "set TMPDIR to a folder that can be written");
   check_kerberos(doctor, *options);
   check_access(doctor, *options);
-  check_zookeeper(doctor, *options);
+  check_zookeeper(doctor, *options, names.before());
   check_names(doctor);
   check_ports(doctor);
   check_directories(doctor);

@@ -11,6 +11,7 @@
 
 #include "base/config.h"
 #include "security/options.h"
+#include "zk/principal.h"
 
 namespace markab::shell {
 
@@ -48,7 +49,9 @@ class Doctor {
 // The families of checks.
 void check_kerberos(Doctor& doctor, const security::SecurityOptions& options);
 void check_access(Doctor& doctor, const security::SecurityOptions& options);
-void check_zookeeper(Doctor& doctor, const security::SecurityOptions& options);
+// Logs in to each server; `names` as they were before they were pinned.
+void check_zookeeper(Doctor& doctor, const security::SecurityOptions& options,
+                     const zk::NameRules& names);
 void check_names(Doctor& doctor);
 void check_ports(Doctor& doctor);
 void check_directories(Doctor& doctor);

@@ -17,13 +17,16 @@
 #include <optional>
 
 #include "security/kerberos.h"
+#include "security/service.h"
 #include "shell/doctor.h"
+#include "zk/probe.h"
 
 namespace markab::shell {
 
 namespace {
 
 constexpr int kDialMs = 2000;
+constexpr Duration kLoginLimit = std::chrono::seconds(5);
 constexpr rlim_t kWantedFiles = 65536;
 constexpr double kLeastFreeShare = 0.1;
 
@@ -93,36 +96,32 @@ std::optional<Endpoint> parse_endpoint(const std::string& text) {
   return Endpoint{text.substr(0, colon), port->port};
 }
 
-// The rule of spec 05 §6.4, without the reverse look-up that krb5.conf may ask for.
-std::string zookeeper_host(const std::vector<std::string>& overrides, size_t index,
-                           const std::string& listed) {
-  std::string out = overrides.size() == 1      ? overrides[0]
-                    : index < overrides.size() ? overrides[index]
-                                               : listed;
-  if (auto colon = out.find(':'); colon != std::string::npos) out.resize(colon);
-  if (!out.empty() && out.back() == '.') out.pop_back();
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
-
-void check_zookeeper_ticket(Doctor& doctor, const security::SecurityOptions& options,
-                            const std::string& listed, const std::string& host) {
-  std::string service = doctor.config.get_string("zookeeper", "sasl_service_name") + "@" + host;
-  security::Failure failure;
-  auto ticket = security::login({options.keytab, options.principal, {service}, ""}, failure);
-  if (ticket == nullptr) {
-    doctor.fail("ZooKeeper ticket", failure.detail,
-                std::string(security::reason_remedy(failure.reason)));
-  } else if (!ticket->missing.empty()) {
-    doctor.fail("ZooKeeper ticket",
-                fmt::format("{}: no ticket for {}: {}", listed, ticket->missing[0].first,
-                            ticket->missing[0].second.detail),
-                "create that principal, or set [zookeeper] sasl_service_fqdn to the name under "
-                "which the server was registered");
+// A login to one server, as the daemon would do it.
+void check_zookeeper_login(Doctor& doctor, const zk::Options& options, const zk::Server& server,
+                           const zk::NameRules& names) {
+  auto root = doctor.config.get_string("meta_server", "cluster_root");
+  auto probe = zk::probe(options, server, names, root.empty() ? "/" : root, kLoginLimit);
+  auto ms = probe.took / std::chrono::milliseconds(1);
+  if (!probe.connected) {
+    doctor.fail("ZooKeeper login", fmt::format("{} (after {} ms)", probe.why, ms), probe.remedy);
+    return;
+  }
+  std::string as = options.sasl == zk::Sasl::kNone ? std::string("without a login")
+                   : probe.principal.empty() ? fmt::format("as {}, by DIGEST-MD5", options.user)
+                                             : fmt::format("as a client of {}", probe.principal);
+  if (!probe.granted.empty()) as += fmt::format(", which takes us for {}", probe.granted);
+  doctor.ok("ZooKeeper login",
+            fmt::format("{} serves us {}; it took {} ms", server.endpoint(), as, ms));
+  if (probe.root_acl.empty()) return;
+  auto found =
+      fmt::format("{}: the access list of {} is {}", server.endpoint(), root, probe.root_acl);
+  if (options.sasl != zk::Sasl::kNone && probe.root_acl.find("world:anyone") != std::string::npos &&
+      options.acl.mode != zk::Acl::Mode::kOpen && root != "/") {
+    doctor.warn(
+        "ZooKeeper access", found,
+        "anybody may write there until a meta server with this [zookeeper] acl_mode has led");
   } else {
-    doctor.ok("ZooKeeper ticket",
-              fmt::format("{} is asked for as {}, and the KDC knows it", listed, service));
+    doctor.ok("ZooKeeper access", found);
   }
 }
 
@@ -163,32 +162,45 @@ void check_writable(Doctor& doctor, const char* key, const std::string& path) {
 
 }  // namespace
 
-void check_zookeeper(Doctor& doctor, const security::SecurityOptions& options) {
-  auto servers = doctor.config.get_list("zookeeper", "hosts_list");
-  auto overrides = doctor.config.get_list("zookeeper", "sasl_service_fqdn");
-  if (!servers.empty() && overrides.size() > 1 && overrides.size() != servers.size()) {
-    doctor.fail("ZooKeeper names", "sasl_service_fqdn and hosts_list differ in length",
-                "give one name for all servers, or one for each");
+void check_zookeeper(Doctor& doctor, const security::SecurityOptions& security,
+                     const zk::NameRules& names) {
+  if (doctor.config.get_list("zookeeper", "hosts_list").empty()) return;
+  std::vector<std::string> warnings;
+  auto options = zk::read_options(doctor.config, warnings);
+  for (const auto& warning : warnings) doctor.warn("ZooKeeper", warning, "correct that key");
+  if (!options) {
+    doctor.fail("ZooKeeper", options.error().message(), "correct that key");
+    return;
   }
-  bool with_kerberos = doctor.config.get_string("zookeeper", "sasl_mechanisms_type") == "GSSAPI";
-  for (size_t i = 0; i < servers.size(); ++i) {
-    auto endpoint = parse_endpoint(servers[i]);
-    if (!endpoint) {
-      doctor.fail("ZooKeeper", fmt::format("'{}' is not host:port", servers[i]),
-                  "correct [zookeeper] hosts_list");
+  if (security.zookeeper_kerberos && options->sasl != zk::Sasl::kGssapi) {
+    doctor.fail("ZooKeeper",
+                "[security] enable_zookeeper_kerberos is on and [zookeeper] sasl_mechanisms_type "
+                "is another: the meta server will not start",
+                "set [zookeeper] sasl_mechanisms_type = GSSAPI");
+  }
+  options->plugin_path = security.plugin_path;
+  for (const auto& server : options->servers) {
+    auto address = look_up(server.name);
+    std::string error = !address ? "its name has no IPv4 address" : dial(*address, server.port);
+    if (!error.empty()) {
+      doctor.fail("ZooKeeper", fmt::format("{}: {}", server.endpoint(), error),
+                  "start that server, or correct [zookeeper] hosts_list");
       continue;
     }
-    auto address = look_up(endpoint->host);
-    std::string error = !address ? "its name has no IPv4 address" : dial(*address, endpoint->port);
-    if (error.empty()) {
-      doctor.ok("ZooKeeper", servers[i] + " takes connections");
-    } else {
-      doctor.fail("ZooKeeper", fmt::format("{}: {}", servers[i], error),
-                  "start that server, or correct [zookeeper] hosts_list");
+    doctor.ok("ZooKeeper", server.endpoint() + " takes connections");
+    if (options->sasl == zk::Sasl::kGssapi && security.needs_tickets()) {
+      // Into the cache where ZooKeeper's client looks, as the daemon's keeper does.
+      security::Failure failure;
+      std::string service = options->service + "@" + zk::sasl_host(server, names);
+      auto ticket = security::login(
+          {security.keytab, security.principal, {service}, security::kDefaultCache}, failure);
+      if (ticket == nullptr) {
+        doctor.fail("ZooKeeper login", failure.detail,
+                    std::string(security::reason_remedy(failure.reason)));
+        continue;
+      }
     }
-    if (with_kerberos && !options.keytab.empty())
-      check_zookeeper_ticket(doctor, options, servers[i],
-                             zookeeper_host(overrides, i, endpoint->host));
+    check_zookeeper_login(doctor, *options, server, names);
   }
 }
 

@@ -593,6 +593,26 @@ void Handle::get_acl(const std::string& path, Callback<Result<bool>> is_as_wante
   if (rc != ZOK) on_acl(rc, nullptr, nullptr, call);
 }
 
+void Handle::acl_text(const std::string& path, Callback<Result<std::string>> done) {
+  Call* call = make_call(path);
+  call->on_name = std::move(done);
+  auto on_acl = [](int rc, ACL_vector* acl, Stat*, const void* data) {
+    Call* c = own<Call>(data);
+    Result<std::string> result = to_status(rc, c->path);
+    if (rc == ZOK) {
+      std::string text;
+      for (int32_t i = 0; i < acl->count; ++i) {
+        const Id& id = acl->data[i].id;
+        text += fmt::format("{}{}:{}", i == 0 ? "" : ",", id.scheme, id.id);
+      }
+      result = std::move(text);
+    }
+    finish(c, [f = std::move(c->on_name), r = std::move(result)]() mutable { f(std::move(r)); });
+  };
+  int rc = zoo_aget_acl(zh_, call->path.c_str(), on_acl, call);
+  if (rc != ZOK) on_acl(rc, nullptr, nullptr, call);
+}
+
 void Handle::set_acl(const std::string& path, Callback<Status> done) {
   Call* call = make_call(path);
   call->on_status = std::move(done);

@@ -70,6 +70,8 @@ class Handle {
   void multi(std::vector<Op> ops, Callback<Outcome> done);
   void get_acl(const std::string& path, Callback<Result<bool>> is_as_wanted);
   void set_acl(const std::string& path, Callback<Status> done);
+  // "sasl:pegasus/h1@REALM,..." or "world:anyone".
+  void acl_text(const std::string& path, Callback<Result<std::string>> done);
 
  private:
   struct Call;

@@ -147,4 +147,25 @@ std::string login_remedy(const std::string& said, const std::string& principal) 
       principal);
 }
 
+Refusal login_refusal(const Options& options, const std::string& endpoint,
+                      const std::string& principal, std::string said) {
+  if (said.empty()) said = "(the server refused without a word)";
+  if (options.sasl == Sasl::kDigest) {
+    return {fmt::format("the login to {} as {} was refused: {}", endpoint, options.user, said),
+            "correct [zookeeper] sasl_user_name and sasl_password_file, or what the server's "
+            "DigestLoginModule has for that user"};
+  }
+  if (options.sasl == Sasl::kNone) {
+    return {fmt::format("{} refused us, who did not log in: {}", endpoint, said),
+            "set [zookeeper] sasl_mechanisms_type to what that server demands"};
+  }
+  // "... Minor code may provide more information (Server a/b@R not found ...)": the core of it.
+  auto open = said.find(" (");
+  if (said.back() == ')' && open != std::string::npos && said.rfind("GSSAPI Error", 0) == 0)
+    said = said.substr(open + 2, said.size() - open - 3);
+  return {fmt::format("the login to {} was refused; it was asked for {}, and Kerberos said: {}",
+                      endpoint, principal, said),
+          login_remedy(said, principal)};
+}
+
 }  // namespace markab::zk

@@ -38,5 +38,12 @@ Result<NameRules> pin_service_names(const std::string& path);
 
 // What an operator can do about it, from what Kerberos or SASL said; `principal` was asked for.
 std::string login_remedy(const std::string& said, const std::string& principal);
+// A login to `endpoint` that was refused, from what was said about it last ("": nothing).
+struct Refusal {
+  std::string sentence;
+  std::string remedy;
+};
+Refusal login_refusal(const Options& options, const std::string& endpoint,
+                      const std::string& principal, std::string said);
 
 }  // namespace markab::zk

@@ -282,16 +282,9 @@ void Session::look() {
 }
 
 std::string Session::login_failure() const {
-  std::string said = handle_->last_words();
-  if (said.empty()) said = "(the server refused without a word)";
-  // "... Minor code may provide more information (Server a/b@R not found ...)": the core of it.
-  auto open = said.find(" (");
-  if (said.back() == ')' && open != std::string::npos && said.rfind("GSSAPI Error", 0) == 0)
-    said = said.substr(open + 2, said.size() - open - 3);
-  if (principal_.empty())
-    return fmt::format("the login to {} was refused: {}", server().endpoint(), said);
-  return fmt::format("the login to {} was refused; it was asked for {}, and Kerberos said: {}; {}",
-                     server().endpoint(), principal_, said, login_remedy(said, principal_));
+  auto [sentence, remedy] =
+      login_refusal(*options_, server().endpoint(), principal_, handle_->last_words());
+  return fmt::format("{}; {}", sentence, remedy);
 }
 
 void Session::link_up() {

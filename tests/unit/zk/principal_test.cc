@@ -54,5 +54,25 @@ TEST(ZkPrincipal, RemediesNameWhatCanBeChanged) {
   EXPECT_NE(remedy("").find("zookeeper/a@R"), std::string::npos);
 }
 
+TEST(LoginRefusal, NamesWhatWasAskedForAndWhatHelps) {
+  Options options;
+  options.sasl = Sasl::kGssapi;
+  auto kerberos = login_refusal(
+      options, "zk1:2181", "zookeeper/zk1@R",
+      "GSSAPI Error: Unspecified GSS failure.  Minor code may provide more information (Server "
+      "zookeeper/zk1@R not found in Kerberos database)");
+  EXPECT_EQ(kerberos.sentence,
+            "the login to zk1:2181 was refused; it was asked for zookeeper/zk1@R, and Kerberos "
+            "said: Server zookeeper/zk1@R not found in Kerberos database");
+  EXPECT_NE(kerberos.remedy.find("create zookeeper/zk1@R in the KDC"), std::string::npos);
+
+  options.sasl = Sasl::kDigest;
+  options.user = "markab";
+  auto digest = login_refusal(options, "zk1:2181", "", "");
+  EXPECT_EQ(digest.sentence,
+            "the login to zk1:2181 as markab was refused: (the server refused without a word)");
+  EXPECT_NE(digest.remedy.find("sasl_password_file"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace markab::zk
