@@ -28,8 +28,9 @@ class StateStore {
   using Tree = std::map<std::string, std::string>;
   virtual ~StateStore() = default;
 
-  // Takes the store into use for one leadership and reads all of it. Errors: kHoldByOthers (another
-  // process has it), kInvalidData, kFileOperationFailed; the sentence names the place.
+  // Takes the store into use for one leadership and reads all of it. A leadership that ended
+  // before, without close(), is answered nothing any more. Errors: kHoldByOthers (another process
+  // has it), kInvalidData, kFileOperationFailed; the sentence names the place.
   virtual void open(Callback<Result<Tree>> done) = 0;
   // All of `ops` or none; Ok when durable. At most one call is under way. An error leaves the
   // outcome unknown: the caller repeats the same transaction, which is harmless.

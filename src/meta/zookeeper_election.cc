@@ -346,6 +346,8 @@ void ZooKeeperElection::beat(int32_t seat_version) {
 void ZooKeeperElection::on_beat(Instant lease_until, Instant sent, const zk::Outcome& outcome) {
   auto again = [this] { standing_.leading ? beat(-1) : look(); };
   if (outcome.status.ok()) {
+    // Late, after a pause: who asked meanwhile took this leadership for over, and begins anew.
+    if (!holds()) step_down("ZooKeeper did not confirm it in time");
     lease_until_ = std::max(lease_until_, lease_until);
     beat_timer_ = shard_.after(
         std::max<Duration>(Duration(0), sent + timeout_ / kBeatsPerTimeout - shard_.now()), again);

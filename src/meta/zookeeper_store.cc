@@ -115,6 +115,7 @@ class ZooKeeperStore final : public StateStore {
   void write(std::vector<StateOp> ops, Callback<Status> done) override;
   void close(Task done) override {
     closing_ = std::move(done);
+    reopening_ = {};
     ++term_;  // what is still protected can wait for the next leader
     if (!busy_) finish_close();
   }
@@ -135,9 +136,22 @@ class ZooKeeperStore final : public StateStore {
   boost::asio::awaitable<Status> compare();
   void finish_write(Status status);
   void fenced(const std::string& why) {
-    if (options_.on_fenced) options_.on_fenced(why);
+    // What an earlier leadership left behind is no matter of the present one.
+    if (options_.on_fenced && !closing_ && !reopening_) options_.on_fenced(why);
   }
   boost::asio::awaitable<void> protect_tree(std::vector<std::string> paths, uint64_t term);
+  // The request that was under way is answered. True: for somebody who still waits for it.
+  bool release() {
+    busy_ = false;
+    if (closing_) {
+      finish_close();
+    } else if (reopening_) {
+      open(std::exchange(reopening_, {}));
+    } else {
+      return true;
+    }
+    return false;
+  }
   void finish_close() {
     versions_.clear();
     shard_.post(std::move(closing_));
@@ -154,6 +168,7 @@ class ZooKeeperStore final : public StateStore {
   Plan current_plan_;
   Callback<Status> current_done_;
   Task closing_;
+  Callback<Result<Tree>> reopening_;  // waits for what is under way
   uint64_t term_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
@@ -161,16 +176,19 @@ class ZooKeeperStore final : public StateStore {
 // ---- reading -----------------------------------------------------------------------------------
 
 void ZooKeeperStore::open(Callback<Result<Tree>> done) {
-  MARKAB_ASSERT(!busy_, "the store is opened while it is in use", options_.root);
-  busy_ = true;
   closing_ = {};
   ++term_;
+  if (busy_) {
+    // The last leadership ended while it wrote. What becomes of that comes first: it may take
+    // effect as long as it is unanswered. Its own callback waits for nothing any more.
+    reopening_ = std::move(done);
+    return;
+  }
+  busy_ = true;
   fence_ = options_.fence();
   auto held = std::make_shared<Callback<Result<Tree>>>(
       [this, alive = alive_, done = std::move(done)](Result<Tree> tree) {
-        busy_ = false;
-        if (closing_) return finish_close();
-        done(std::move(tree));
+        if (release()) done(std::move(tree));
       });
   if (fence_.empty()) {
     shard_.post([alive = alive_, held] {
@@ -358,11 +376,8 @@ boost::asio::awaitable<Status> ZooKeeperStore::compare() {
 }
 
 void ZooKeeperStore::finish_write(Status status) {
-  busy_ = false;
-  if (closing_) return finish_close();
-  auto done = std::move(current_done_);
-  current_done_ = {};
-  done(std::move(status));
+  auto done = std::exchange(current_done_, {});
+  if (release()) done(std::move(status));
 }
 
 }  // namespace
