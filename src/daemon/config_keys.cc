@@ -115,6 +115,8 @@ constexpr Number kServerNumbers[] = {
      "Bytes that one capacity unit reads; a power of two"},
     {"perf_counter_write_capacity_unit_size", 4096, 1, 1 << 30,
      "Bytes that one capacity unit writes; a power of two"},
+    {"dup_lagging_write_threshold_ms", 10000, 0, INT32_MAX,
+     "Milliseconds on their way after which duplicated writes count as lagging"},
 };
 
 constexpr Number kEngineNumbers[] = {
@@ -168,7 +170,16 @@ std::vector<ConfigKey> replica_keys() {
           .mutable_at_run_time());
   add_numbers(keys, "pegasus.server", kServerNumbers);
   add_numbers(keys, "engine", kEngineNumbers);
-  add(ConfigKey::text("duplication-group", "", "", "Clusters and their ids"));
+  add(ConfigKey::text("replication", "dup_cluster_name", "",
+                      "This cluster's name in [duplication-group]; empty: cluster_name"));
+  add(ConfigKey::boolean("replication", "dup_ignore_other_cluster_ids", false,
+                         "Take duplicated writes of clusters that [duplication-group] does not "
+                         "name"));
+  add(ConfigKey::word("replication", "dup_verify_timetag", "always",
+                      {"always", "as_requested", "never"},
+                      "When a duplicated put gives way to a newer record of this cluster"));
+  add(ConfigKey::text("duplication-group", "", "",
+                      "Clusters that duplicate to each other, and their ids, 1 to 127"));
   return keys;
 }
 

@@ -67,6 +67,20 @@ Result<replica::UnitSizes> unit_sizes(const Config& config) {
   return out;
 }
 
+Result<replica::DuplicationPeers> duplication(const Config& config) {
+  std::string own = config.get_string("replication", "dup_cluster_name");
+  if (own.empty()) own = config.get_string("replication", "cluster_name");
+  auto peers = replica::duplication_peers(config.get_open_section("duplication-group"), own);
+  if (!peers) return peers.error();
+  peers->takes_strangers = config.get_bool("replication", "dup_ignore_other_cluster_ids");
+  using KeepNewer = replica::DuplicationPeers::KeepNewer;
+  std::string rule = config.get_string("replication", "dup_verify_timetag");
+  peers->keep_newer = rule == "always"         ? KeepNewer::kAlways
+                      : rule == "as_requested" ? KeepNewer::kAsRequested
+                                               : KeepNewer::kNever;
+  return peers;
+}
+
 Result<replica::ServerOptions> server_options(const Config& config, int64_t start_time_ms) {
   replica::ServerOptions out;
   auto get = [&](const char* name) { return config.get_int("replication", name); };
@@ -115,6 +129,11 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
                                .multi_get_iterations = abnormal("multi_get_iterate_count"),
                                .batch_get_bytes = abnormal("batch_get_bytes"),
                                .batch_get_keys = abnormal("batch_get_count")};
+  auto peers = duplication(config);
+  if (!peers) return peers.error();
+  out.tuning.duplication = *peers;
+  out.tuning.lagging_write =
+      std::chrono::milliseconds(config.get_int("pegasus.server", "dup_lagging_write_threshold_ms"));
   auto sizes = unit_sizes(config);
   if (!sizes) return sizes.error();
   out.tuning.unit_sizes = *sizes;

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <optional>
+#include <unordered_map>
 
 #include "base/assert.h"
-#include "base/crc64.h"
 #include "base/integer_text.h"
 #include "base/plant.h"
 #include "engine/check.h"
@@ -25,11 +26,14 @@ constexpr size_t kMaxExpectedBytes = 16u << 10;
 }  // namespace
 
 struct Resolver::Fetched {
+  struct Row {
+    Lookup outcome = Lookup::kError;
+    std::string stored;
+    Status error;
+  };
   uint64_t generation = 0;
-  std::string key;
-  Lookup outcome = Lookup::kError;
-  std::string stored;
-  Status error;
+  bool headers_only = false;
+  std::map<std::string, Row, std::less<>> rows;
 };
 
 struct Resolver::Impl {
@@ -41,6 +45,7 @@ struct Resolver::Impl {
     int32_t error = storage::kOk;  // of the store
     bool exists = false;
     uint32_t expire_ts = 0;
+    uint64_t timetag = 0;
     std::string_view data;
   };
 
@@ -51,6 +56,11 @@ struct Resolver::Impl {
   Outcome add(const wire::incr_request& request, WriteResult& result);
   Outcome add(const wire::check_and_set_request& request, WriteResult& result);
   Outcome add(const wire::check_and_mutate_request& request, WriteResult& result);
+  Outcome add(const DuplicateRequest& request, WriteResult& result);
+
+  // The timetags of the live records that the puts of a duplicate meet; 0 where there is none.
+  using Timetags = std::unordered_map<std::string, uint64_t>;
+  Outcome read_timetags(const DuplicateRequest& request, Timetags& timetags, int32_t& error);
 
   Base read_base(std::string_view raw_key);
   // Reads the check key and evaluates; false: `result` says why, or the outcome is not kDone.
@@ -58,6 +68,7 @@ struct Resolver::Impl {
              std::string_view operand, bool return_value, WriteResult& result, Outcome& outcome);
   // Value headers: with the batch's timetag, and default_ttl where `expire_ts` is 0.
   std::string_view header(uint32_t expire_ts);
+  std::string_view header(uint32_t expire_ts, uint64_t timetag);
 
   const Engine& engine;
   Overlay overlay;
@@ -72,7 +83,8 @@ struct Resolver::Impl {
 
   // What the disk has to say.
   uint64_t generation = 1;
-  std::string wanted_key;
+  std::vector<std::string> wanted_keys;
+  bool wants_headers_only = false;
   std::shared_ptr<Fetched> fetched;
   rocksdb::PinnableSlice pinned;
 };
@@ -120,14 +132,21 @@ size_t Resolver::batch_bytes() const { return impl_->batch == nullptr ? 0 : impl
 std::shared_ptr<Resolver::Fetched> Resolver::wanted() const {
   auto fetched = std::make_shared<Fetched>();
   fetched->generation = impl_->generation;
-  fetched->key = impl_->wanted_key;
+  fetched->headers_only = impl_->wants_headers_only;
+  for (std::string& key : impl_->wanted_keys) fetched->rows[std::move(key)];
+  impl_->wanted_keys.clear();
   return fetched;
 }
 
 void Resolver::fetch(const Engine& engine, Fetched& fetched) {
   rocksdb::PinnableSlice value;
-  fetched.outcome = engine.store().get(fetched.key, {.memory_only = false}, value, fetched.error);
-  if (fetched.outcome == Lookup::kFound) fetched.stored.assign(value.data(), value.size());
+  for (auto& [key, row] : fetched.rows) {
+    row.outcome = engine.store().get(key, {.memory_only = false}, value, row.error);
+    size_t bytes =
+        fetched.headers_only ? std::min(value.size(), kMaxValueHeaderBytes) : value.size();
+    if (row.outcome == Lookup::kFound) row.stored.assign(value.data(), bytes);
+    value.Reset();
+  }
 }
 
 void Resolver::remember(std::shared_ptr<Fetched> fetched) {
@@ -147,9 +166,12 @@ void Resolver::clear() {
 }
 
 std::string_view Resolver::Impl::header(uint32_t expire_ts) {
-  size_t n =
-      encode_value_header(data_version, expire_ts == 0 ? default_expire_ts : expire_ts,
-                          make_timetag(context.timestamp_us, context.cluster_id), header_bytes);
+  return header(expire_ts, make_timetag(context.timestamp_us, context.cluster_id));
+}
+
+std::string_view Resolver::Impl::header(uint32_t expire_ts, uint64_t timetag) {
+  size_t n = encode_value_header(data_version, expire_ts == 0 ? default_expire_ts : expire_ts,
+                                 timetag, header_bytes);
   return {header_bytes, n};
 }
 
@@ -164,17 +186,23 @@ Resolver::Impl::Base Resolver::Impl::read_base(std::string_view raw_key) {
     case Overlay::Seen::kNothing: {
       Lookup looked = Lookup::kNeedsDisk;
       Status error;
-      if (fetched != nullptr && fetched->key == raw_key) {
-        looked = fetched->outcome;
-        stored = fetched->stored;
-        error = fetched->error;
+      const Fetched::Row* row = nullptr;
+      if (fetched != nullptr) {
+        auto it = fetched->rows.find(raw_key);
+        if (it != fetched->rows.end()) row = &it->second;
+      }
+      if (row != nullptr) {
+        looked = row->outcome;
+        stored = row->stored;
+        error = row->error;
       } else {
         looked = engine.store().get(raw_key, {.memory_only = true}, pinned, error);
         if (looked == Lookup::kFound) stored = {pinned.data(), pinned.size()};
       }
       if (looked == Lookup::kNotFound) return base;
       if (looked == Lookup::kNeedsDisk) {
-        wanted_key.assign(raw_key);
+        wanted_keys.emplace_back(raw_key);
+        wants_headers_only = false;
         base.outcome = Outcome::kNeedsDisk;
         return base;
       }
@@ -191,6 +219,7 @@ Resolver::Impl::Base Resolver::Impl::read_base(std::string_view raw_key) {
   }
   base.exists = !is_dead(value.expire_ts, now);
   base.expire_ts = value.expire_ts;
+  base.timetag = value.timetag;
   base.data = value.data;
   return base;
 }
@@ -358,64 +387,86 @@ Resolver::Outcome Resolver::Impl::add(const wire::check_and_mutate_request& requ
   return Outcome::kDone;
 }
 
+// ---- duplicated writes -------------------------------------------------------------------------
+
 namespace {
 
-struct RowHash {
-  uint64_t& hash;
+// Calls `visit` with the raw key, expiry and value of each put, in order.
+template <typename Visit>
+void for_each_put(const DuplicatedWrite& write, Visit visit) {
+  if (const auto* put = std::get_if<wire::update_request>(&write.body)) {
+    visit(std::string(put->key), put->expire_ts_seconds, std::string_view(put->value));
+  } else if (const auto* puts = std::get_if<wire::multi_put_request>(&write.body)) {
+    for (const wire::key_value& kv : puts->kvs)
+      visit(make_key(puts->hash_key, kv.key), puts->expire_ts_seconds, std::string_view(kv.value));
+  }
+}
 
-  bool of_raw(std::string_view key) const {
-    KeyParts parts;
-    if (!split_key(key, parts)) return false;
-    hash = row_hash(parts);
-    return true;
+template <typename Visit>
+void for_each_removal(const DuplicatedWrite& write, Visit visit) {
+  if (const auto* removal = std::get_if<RemoveRequest>(&write.body)) {
+    visit(std::string(removal->key));
+  } else if (const auto* removals = std::get_if<wire::multi_remove_request>(&write.body)) {
+    for (const wire::blob& sort_key : removals->sort_keys)
+      visit(make_key(removals->hash_key, sort_key));
   }
-  bool of_hash_key(std::string_view hash_key) const {
-    hash = crc64(hash_key);
-    return valid_hash_key(hash_key);
-  }
-  bool operator()(const wire::update_request& r) const { return of_raw(r.key); }
-  bool operator()(const RemoveRequest& r) const { return of_raw(r.key); }
-  bool operator()(const wire::incr_request& r) const { return of_raw(r.key); }
-  bool operator()(const wire::multi_put_request& r) const { return of_hash_key(r.hash_key); }
-  bool operator()(const wire::multi_remove_request& r) const { return of_hash_key(r.hash_key); }
-  bool operator()(const wire::check_and_set_request& r) const { return of_hash_key(r.hash_key); }
-  bool operator()(const wire::check_and_mutate_request& r) const { return of_hash_key(r.hash_key); }
-};
-
-struct HashKey {
-  static std::string_view of_raw(std::string_view key) {
-    KeyParts parts;
-    return split_key(key, parts) ? parts.hash_key : std::string_view();
-  }
-  std::string_view operator()(const wire::update_request& r) const { return of_raw(r.key); }
-  std::string_view operator()(const RemoveRequest& r) const { return of_raw(r.key); }
-  std::string_view operator()(const wire::incr_request& r) const { return of_raw(r.key); }
-  template <typename Request>
-  std::string_view operator()(const Request& r) const {
-    return r.hash_key;
-  }
-};
-
-struct RowCount {
-  size_t operator()(const wire::multi_put_request& r) const { return r.kvs.size(); }
-  size_t operator()(const wire::multi_remove_request& r) const { return r.sort_keys.size(); }
-  size_t operator()(const wire::check_and_mutate_request& r) const { return r.mutate_list.size(); }
-  template <typename Request>
-  size_t operator()(const Request&) const {
-    return 1;
-  }
-};
+}
 
 }  // namespace
 
-bool row_hash(const WriteRequest& request, uint64_t& hash) {
-  return std::visit(RowHash{hash}, request);
+Resolver::Outcome Resolver::Impl::read_timetags(const DuplicateRequest& request, Timetags& timetags,
+                                                int32_t& error) {
+  for (const DuplicatedWrite& write : request.writes) {
+    if (!write.keeps_newer) continue;
+    for_each_put(write, [&](std::string key, int32_t, std::string_view) {
+      auto [it, fresh] = timetags.try_emplace(std::move(key), 0);
+      if (!fresh) return;
+      Base base = read_base(it->first);
+      pinned.Reset();
+      if (base.outcome == Outcome::kDone && base.error != storage::kOk) error = base.error;
+      if (base.exists) it->second = base.timetag;
+    });
+  }
+  wants_headers_only = true;
+  return wanted_keys.empty() ? Outcome::kDone : Outcome::kNeedsDisk;
 }
 
-std::string_view hash_key_of(const WriteRequest& request) { return std::visit(HashKey{}, request); }
-
-int64_t row_count(const WriteRequest& request) {
-  return std::max<int64_t>(1, static_cast<int64_t>(std::visit(RowCount{}, request)));
+// Spec 06 §5.4. A removal leaves no timetag behind: a put that comes after it is taken, as old as
+// it may be.
+Resolver::Outcome Resolver::Impl::add(const DuplicateRequest& request, WriteResult& result) {
+  if (!request.refusal.empty()) {
+    result.error = storage::kBusy;  // never 4, at which a Pegasus source ends its process
+    result.hint = request.refusal;
+    return Outcome::kDone;
+  }
+  MARKAB_ASSERT(batch->size() == kEffectsHeaderBytes, "a duplicate shares its mutation",
+                context.timestamp_us);
+  Timetags timetags;
+  if (data_version != kDataVersionPlain) {
+    Outcome outcome = read_timetags(request, timetags, result.error);
+    if (outcome != Outcome::kDone) {
+      result = {};
+      return outcome;
+    }
+    if (result.error != storage::kOk) return Outcome::kDone;
+  }
+  for (const DuplicatedWrite& write : request.writes) {
+    MARKAB_ASSERT(write.timestamp_us <= context.timestamp_us, "a mutation older than its rows",
+                  write.timestamp_us, context.timestamp_us);
+    uint64_t timetag = make_timetag(write.timestamp_us, write.cluster_id);
+    for_each_put(write, [&](const std::string& key, int32_t expire_ts, std::string_view value) {
+      uint64_t& live = timetags[key];
+      if (write.keeps_newer && timetag < live) return;
+      live = timetag;
+      EffectsWriter::put(*batch, key, header(static_cast<uint32_t>(expire_ts), timetag), value);
+    });
+    for_each_removal(write, [&](const std::string& key) {
+      timetags[key] = 0;
+      EffectsWriter::remove(*batch, key);
+    });
+  }
+  result.has_effects = batch->size() > kEffectsHeaderBytes;
+  return Outcome::kDone;
 }
 
 }  // namespace markab::engine

@@ -11,22 +11,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <variant>
 
 #include "base/ids.h"
 #include "base/status.h"
 #include "engine/engine.h"
-#include "idl/rrdb_types.h"
+#include "engine/write_request.h"
 
 namespace markab::engine {
-
-struct RemoveRequest {
-  wire::blob key;
-};
-// One client write; its blobs view the request's bytes, which the caller keeps until the answer.
-using WriteRequest = std::variant<wire::update_request, RemoveRequest, wire::multi_put_request,
-                                  wire::multi_remove_request, wire::incr_request,
-                                  wire::check_and_set_request, wire::check_and_mutate_request>;
 
 // What the client will be told once the effects are committed. Owns its bytes.
 struct WriteResult {
@@ -37,6 +28,7 @@ struct WriteResult {
   bool check_value_returned = false;
   bool check_value_exist = false;
   std::string check_value;
+  std::string hint;  // duplicate: why it was refused
 };
 
 struct ResolveContext {
@@ -60,6 +52,7 @@ class Resolver {
   enum class Outcome { kDone, kNeedsDisk, kBusy };
   // Adds one request to the batch. kNeedsDisk: nothing was added; fetch what is wanted() on the
   // blocking pool, remember() it, and call add() again, in this batch or a later one.
+  // A DuplicateRequest wants a batch of its own whose timestamp is at least newest_timestamp_us().
   Outcome add(const WriteRequest& request, WriteResult& result);
   // Ends the batch: the serialised effects, or null when no request had any (then no decree is used
   // up). The effects are visible to later batches until applied().
@@ -67,13 +60,13 @@ class Resolver {
   // Bytes gathered in the current batch.
   size_t batch_bytes() const;
 
-  // A base value on its way from the disk.
+  // Base values on their way from the disk.
   struct Fetched;
   // What the last kNeedsDisk asked for. Between this and remember() the caller adds nothing.
   std::shared_ptr<Fetched> wanted() const;
-  // Reads it. Blocking; any thread; touches the store only.
+  // Reads them. Blocking; any thread; touches the store only.
   static void fetch(const Engine& engine, Fetched& fetched);
-  // It serves the next add(); ignored when clear() came between.
+  // They serve the next add(); ignored when clear() came between.
   void remember(std::shared_ptr<Fetched> fetched);
 
   // The store now holds everything up to `decree`.
@@ -86,12 +79,5 @@ class Resolver {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// Which hash the row of a request has (spec 02 §3); false when its key is malformed.
-bool row_hash(const WriteRequest& request, uint64_t& hash);
-// The hash key of a request's rows, viewing its bytes; empty when its key is malformed.
-std::string_view hash_key_of(const WriteRequest& request);
-// How many rows a request names; at least 1.
-int64_t row_count(const WriteRequest& request);
 
 }  // namespace markab::engine

@@ -25,6 +25,11 @@ class Admission {
   enum class Denial : uint8_t { kNone, kSilence, kReconfigure };
   Denial denies_reads() const { return denial(kReads); }
   Denial denies_writes() const { return denial(kWrites); }
+  // A table may be closed to its clients' writes while another cluster feeds it (06 §5.3); one that
+  // is closed altogether takes nothing.
+  Denial denies_duplicates() const {
+    return denies_reads() == Denial::kNone ? Denial::kNone : denies_writes();
+  }
 
   // The throttles; ask on() before take().
   RequestThrottle reads;

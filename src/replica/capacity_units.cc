@@ -71,6 +71,17 @@ struct WriteCharge {
     for (const auto& sort_key : r.sort_keys) bytes += size_of(r.hash_key) + size_of(sort_key);
     return of_bytes(bytes);
   }
+  // As if each of its writes had come by itself.
+  Charge operator()(const engine::DuplicateRequest& r) const {
+    Charge charge;
+    if (result.error != storage::kOk) return charge;
+    for (const auto& write : r.writes) {
+      Charge one = std::visit(*this, write.body);
+      charge.write_units += one.write_units;
+      charge.bytes += one.bytes;
+    }
+    return charge;
+  }
   Charge operator()(const wire::incr_request&) const {
     if (result.error == storage::kOk) return {.read_units = 1, .write_units = 1, .bytes = 0};
     if (result.error == storage::kInvalidArgument)

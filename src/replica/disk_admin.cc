@@ -12,6 +12,9 @@ namespace markab::replica {
 
 namespace {
 
+// At a disk that is short of space: writes go on as soon as there is some again.
+constexpr Duration kLookAgain = std::chrono::seconds(1);
+
 // How far the log in a replica's directory reaches, by the names of its segments
 // ("log.<index>.<decree before it>"): enough to tell the newer one of two copies.
 std::pair<Decree, uint64_t> log_reach(io::FileSystem& files, const std::string& dir) {
@@ -92,8 +95,15 @@ void ReplicaServer::settle_twins(std::vector<Stored>& found,
 
 void ReplicaServer::watch_disks() {
   if (stopped_) return;
-  disk_timer_ = control_.after(options_.disk_sample_interval, [this] { watch_disks(); });
-  disks_.sample(options_.disk_rules(), [] {});
+  disks_.sample(options_.disk_rules(), [this] {
+    if (stopped_) return;
+    bool is_short = false;
+    for (size_t i = 0; i < disks_.size(); ++i)
+      is_short = is_short || disks_.at(i).status() == DiskStatus::kSpaceInsufficient;
+    disk_timer_ = control_.after(is_short ? std::min(kLookAgain, options_.disk_sample_interval)
+                                          : options_.disk_sample_interval,
+                                 [this] { watch_disks(); });
+  });
 }
 
 void ReplicaServer::sweep_disks() {

@@ -16,6 +16,7 @@
 #include "replica/cache_budget.h"
 #include "replica/capacity_units.h"
 #include "replica/copy_limits.h"
+#include "replica/duplicates.h"
 #include "replica/manual_compaction.h"
 #include "replica/slow_reads.h"
 #include "rpc/network.h"
@@ -45,7 +46,9 @@ struct ReplicaTuning {
   size_t max_write_bytes = 1u << 20;           // [replication] max_allowed_write_size; 0: no bound
   uint64_t flush_after_log_bytes = 64u << 20;  // then the store is flushed and the log trimmed
   uint64_t keep_log_bytes = 64u << 20;         // kept for replicas that come back
-  uint8_t cluster_id = 0;
+  DuplicationPeers duplication;
+  Duration lagging_write =
+      std::chrono::seconds(10);  // duplicated ones that took longer are counted
   Duration hand_over_wait = std::chrono::seconds(2);  // writes held while the primary role moves
   AbnormalReadLimits abnormal_reads;
   UnitSizes unit_sizes;

@@ -49,6 +49,15 @@ ReplicaMetrics::ReplicaMetrics(MetricRegistry& registry, Gpid gpid)
                            "Writes refused because their body was too large"})),
       corrupt_writes(entity->counter(
           {"corrupt_writes", "Requests", "Writes refused because their body did not parse"})),
+      dup_refused_requests(entity->counter(
+          {"dup_refused_requests", "Requests",
+           "Requests with writes of another cluster that were refused; it repeats them for ever"})),
+      dup_lagging_writes(entity->counter(
+          {"dup_lagging_writes", "Writes",
+           "Writes of another cluster that came later than dup_lagging_write_threshold_ms"})),
+      dup_time_lag_ms(entity->histogram(
+          {"dup_time_lag_ms", "MilliSeconds",
+           "Time from a write in another cluster to its answer here, by both clocks"})),
       committed_requests(
           entity->counter({"committed_requests", "Requests", "Mutations committed"})),
       prepare_failed_requests(entity->counter(
@@ -95,6 +104,8 @@ ReplicaMetrics::ReplicaMetrics(MetricRegistry& registry, Gpid gpid)
   add(TaskCode::kIncr, "incr", false);
   add(TaskCode::kCheckAndSet, "check_and_set", true);
   add(TaskCode::kCheckAndMutate, "check_and_mutate", true);
+  operations_[static_cast<size_t>(TaskCode::kDuplicate)].requests =
+      &entity->counter({"dup_requests", "Requests", "Requests with writes of another cluster"});
   // sortkey_count and the continuation of a scan count as scans; ttl is not counted (spec 02 §15).
   operations_[static_cast<size_t>(TaskCode::kScan)] = operation(TaskCode::kGetScanner);
   operations_[static_cast<size_t>(TaskCode::kSortkeyCount)] = operation(TaskCode::kGetScanner);

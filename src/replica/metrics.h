@@ -47,6 +47,10 @@ struct ReplicaMetrics {
   Counter& splitting_rejected_write_requests;
   Counter& write_size_exceed_threshold_requests;
   Counter& corrupt_writes;
+  // Of writes that another cluster ships to here.
+  Counter& dup_refused_requests;
+  Counter& dup_lagging_writes;
+  Histogram& dup_time_lag_ms;
   Counter& committed_requests;
   Counter& prepare_failed_requests;
   Counter& learn_count;

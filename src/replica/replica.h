@@ -189,11 +189,14 @@ class Replica : public std::enable_shared_from_this<Replica> {
   };
   Refusal check_throttles(const rpc::Request& request);
   Refusal admit(rpc::Request& request, PendingWrite& out, bool throttled);
+  size_t longest_write(rpc::TaskCode code) const;
   Errc decode_write(const rpc::Request& request, engine::WriteRequest& out);
+  Errc decode_duplicated(const rpc::Request& request, engine::DuplicateRequest& out);
   void refuse_queue(Errc error);
   void answer(PendingWrite& pending, Decree decree);
   void answer_committed(Decree decree);
   void account(const PendingWrite& pending);
+  void account_lag(const engine::DuplicateRequest& request);
 
   // the core's actions (replica.cc)
   void perform();
@@ -281,6 +284,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   std::deque<InFlight> in_flight_;  // proposed, not answered
   bool fetching_ = false;           // base values are being read from disk
   int64_t last_timestamp_us_ = 0;
+  uint64_t refused_duplicates_ = 0;
 
   pacifica::Actions actions_;
   bool performing_ = false;
@@ -300,7 +304,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   std::unordered_map<uint64_t, rpc::Request> prepares_;  // to be acknowledged, by token
   uint64_t next_token_ = 1;
   std::map<HostPort, Invitation> invitations_;  // learners
-  bool installing_ = false;  // the store is being replaced by a learned one
+  bool installing_ = false;                     // the store is being replaced by a learned one
   std::set<HostPort> to_invite_;                // when the ballot is durable
   wal::TrimHolds log_holds_;
   std::map<uint64_t, io::TimerHandle> delayed_sends_;  // file chunks that wait for the rate limit

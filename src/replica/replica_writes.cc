@@ -1,6 +1,7 @@
 // The way of a write through its primary: admission, resolution into effects, proposal, answer.
 
 #include "base/log.h"
+#include "idl/duplication_types.h"
 #include "replica/capacity_units.h"
 #include "replica/replica.h"
 #include "replica/table_info.h"
@@ -16,6 +17,9 @@ namespace {
 // So much is worth a mutation of its own while another one is on its way.
 constexpr size_t kFullRequests = 32;
 constexpr size_t kFullBytes = 32u << 10;
+// A source repeats what is refused each second, for ever: the first and then one in this many is
+// logged.
+constexpr uint64_t kToldRefusals = 60;
 
 }  // namespace
 
@@ -82,9 +86,19 @@ Replica::Refusal Replica::check_throttles(const rpc::Request& request) {
   };
   // An ingestion is one small message for many rows, and waits for its own order (issue 2156).
   if (request.header.code == TaskCode::kIngest) return {};
+  // What another cluster ships was throttled there; it would come again each second (06 §5.3).
+  if (request.header.code == TaskCode::kDuplicate) return {};
   auto refusal = ask(admission_.writes, 1);
   if (refusal.error != Errc::kOk || refusal.again) return refusal;
   return ask(admission_.write_bytes, request.args.size());
+}
+
+// The longest body that is taken, in bytes; 0: no bound. A source accepts a write of the longest
+// kind and wraps it (06 §5.3).
+size_t Replica::longest_write(TaskCode code) const {
+  constexpr size_t kWrapping = 64u << 10;
+  size_t most = host_.tuning().max_write_bytes;
+  return code == TaskCode::kDuplicate && most > 0 ? 2 * most + kWrapping : most;
 }
 
 // The checks of spec 04 §4.2 that need the replica, in their order; the body is decoded before
@@ -94,7 +108,8 @@ Replica::Refusal Replica::admit(rpc::Request& request, PendingWrite& out, bool t
     return Refusal{.error = error, .silent = false, .again = false, .wait = {}};
   };
   const auto& tuning = host_.tuning();
-  switch (admission_.denies_writes()) {
+  bool duplicated = request.header.code == TaskCode::kDuplicate;
+  switch (duplicated ? admission_.denies_duplicates() : admission_.denies_writes()) {
     case Admission::Denial::kNone:
       break;
     case Admission::Denial::kSilence:
@@ -102,8 +117,8 @@ Replica::Refusal Replica::admit(rpc::Request& request, PendingWrite& out, bool t
     case Admission::Denial::kReconfigure:
       return refuse(Errc::kInvalidState);
   }
-  if (tuning.max_write_bytes > 0 && request.args.size() > tuning.max_write_bytes &&
-      request.header.code != TaskCode::kDuplicate) {
+  size_t longest = longest_write(request.header.code);
+  if (longest > 0 && request.args.size() > longest) {
     metrics_.write_size_exceed_threshold_requests.add();
     return refuse(Errc::kInvalidData);
   }
@@ -157,6 +172,8 @@ Errc Replica::decode_write(const rpc::Request& request, engine::WriteRequest& ou
     case TaskCode::kCheckAndMutate:
       decoded = rpc::decode_args(request.args, out.emplace<wire::check_and_mutate_request>());
       break;
+    case TaskCode::kDuplicate:
+      return decode_duplicated(request, out.emplace<engine::DuplicateRequest>());
     default:
       return Errc::kHandlerNotFound;
   }
@@ -166,6 +183,25 @@ Errc Replica::decode_write(const rpc::Request& request, engine::WriteRequest& ou
     return Errc::kInvalidData;
   }
   return Errc::kOk;
+}
+
+Errc Replica::decode_duplicated(const rpc::Request& request, engine::DuplicateRequest& out) {
+  auto version = partition_version_.load(std::memory_order_relaxed);
+  if (version < 0) return Errc::kSplitting;
+  auto owns = [&](uint64_t hash) {
+    return (hash & static_cast<uint64_t>(version)) == static_cast<uint64_t>(gpid().partition_index);
+  };
+  Status decoded = decode_duplicate(request.args, host_.tuning().duplication, owns, out);
+  if (!decoded.ok() || !out.refusal.empty()) {
+    metrics_.dup_refused_requests.add();
+    if (refused_duplicates_++ % kToldRefusals == 0) {
+      MARKAB_WARN("{}: writes duplicated by {} are refused, the {}. time: {}", gpid(),
+                  request.peer(), refused_duplicates_,
+                  decoded.ok() ? out.refusal : decoded.to_string());
+    }
+  }
+  if (decoded.code() == Errc::kInvalidData) metrics_.corrupt_writes.add();
+  return decoded.code();
 }
 
 void Replica::propose_waiting() {
@@ -196,19 +232,25 @@ bool Replica::propose_one_batch() {
   const auto& tuning = host_.tuning();
   engine::ResolveContext context;
   context.wall_us = shard_.wall_us();
-  context.timestamp_us = std::max(context.wall_us, last_timestamp_us_ + 1);
-  context.cluster_id = tuning.cluster_id;
+  // Writes of another cluster are applied in a mutation of their own, not older than they are: what
+  // is written here afterwards is newer (06 §5.4).
+  context.timestamp_us = std::max(
+      {context.wall_us, last_timestamp_us_ + 1, engine::newest_timestamp_us(queue_.front().write)});
+  context.cluster_id = tuning.duplication.own_id;
   resolver_->begin(core_->next_decree(), context);
   std::vector<PendingWrite> batch;
   bool go_on = true;
   while (!queue_.empty() && batch.size() < tuning.max_batch_requests &&
          resolver_->batch_bytes() < tuning.max_batch_bytes) {
     auto& head = queue_.front();
+    bool alone = std::holds_alternative<engine::DuplicateRequest>(head.write);
+    if (alone && !batch.empty()) break;
     auto outcome = resolver_->add(head.write, head.result);
     if (outcome == engine::Resolver::Outcome::kDone) {
       queue_bytes_ -= head.request.args.size();
       batch.push_back(std::move(head));
       queue_.pop_front();
+      if (alone) break;
       continue;
     }
     go_on = false;
@@ -296,6 +338,13 @@ void Replica::answer(PendingWrite& pending, Decree decree) {
       fill(response);
       break;
     }
+    case TaskCode::kDuplicate: {
+      wire::duplicate_response response;
+      response.__set_error(result.error);
+      if (!result.hint.empty()) response.__set_error_hint(result.hint);
+      rpc::encode_result(response, bytes);
+      break;
+    }
     case TaskCode::kCheckAndSet:
       fill_check(wire::check_and_set_response());
       break;
@@ -317,13 +366,27 @@ void Replica::account(const PendingWrite& pending) {
   const Charge charge = charge_write(pending.write, pending.result, host_.tuning().unit_sizes);
   if (operation.requests != nullptr) {
     operation.requests->add();
-    operation.latency_ns->record((now() - request.arrived).count());
+    if (operation.latency_ns != nullptr)
+      operation.latency_ns->record((now() - request.arrived).count());
     if (operation.bytes != nullptr) operation.bytes->add(charge.bytes);
   }
+  if (const auto* duplicate = std::get_if<engine::DuplicateRequest>(&pending.write))
+    account_lag(*duplicate);
   if (charge.read_units > 0) metrics_.read_capacity_units.add(charge.read_units);
   if (charge.write_units > 0) metrics_.write_capacity_units.add(charge.write_units);
-  if (write_hotkeys_.active()) {
+  if (write_hotkeys_.active() && request.header.code != TaskCode::kDuplicate) {
     write_hotkeys_.capture(engine::hash_key_of(pending.write), engine::row_count(pending.write));
+  }
+}
+
+// How long the writes were on their way from the other cluster, by both clusters' clocks.
+void Replica::account_lag(const engine::DuplicateRequest& request) {
+  int64_t now_us = shard_.wall_us();
+  int64_t limit_us = host_.tuning().lagging_write / std::chrono::microseconds(1);
+  for (const auto& write : request.writes) {
+    int64_t lag_us = std::max<int64_t>(0, now_us - write.timestamp_us);
+    metrics_.dup_time_lag_ms.record(lag_us / 1000);
+    if (lag_us > limit_us) metrics_.dup_lagging_writes.add();
   }
 }
 

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/crc64.h"
+#include "idl/duplication_types.h"
 #include "idl/meta_admin_types.h"
 #include "idl/rrdb_types.h"
 #include "rpc/codec.h"
@@ -58,7 +60,7 @@ class Bytes final : public rpc::InputBlock {
 
 class AdmissionScript {
  public:
-  AdmissionScript() : cluster_(7, {.metas = 1, .replicas = 3, .clients = 1}) {
+  AdmissionScript() : cluster_(7, options()) {
     cluster_.create_table("t", 4);
     bool open = cluster_.world().run_until([&] { return find(0, pacifica::Role::kPrimary) >= 0; },
                                            seconds(20));
@@ -90,6 +92,15 @@ class AdmissionScript {
   }
 
  private:
+  static ClusterOptions options() {
+    ClusterOptions out;
+    out.metas = 1;
+    out.replicas = 3;
+    out.clients = 1;
+    out.duplication = replica::duplication_peers({{"here", "1"}, {"there", "2"}}, "here").value();
+    return out;
+  }
+
   struct Words {
     std::map<std::string, std::string> options;
     std::vector<std::string> plain;
@@ -236,6 +247,10 @@ class AdmissionScript {
       code = rpc::TaskCode::kPut;
       return "rubbish";
     }
+    if (what == "duplicate") {
+      code = rpc::TaskCode::kDuplicate;
+      return duplicate_body(words);
+    }
     code = rpc::TaskCode::kPut;
     wire::update_request r;
     r.key = wire::blob(key);
@@ -248,6 +263,38 @@ class AdmissionScript {
       body = rpc::encode_args(r);
     }
     return body;
+  }
+
+  // A hash key whose rows are partition 0's, or another's.
+  static std::string hash_key_of(bool ours) {
+    for (int i = 0;; ++i) {
+      std::string candidate = fmt::format("d{}", i);
+      if ((crc64(candidate) % 4 == 0) == ours) return candidate;
+    }
+  }
+
+  std::string duplicate_body(const Words& words) {
+    auto text = [&](const char* name, const char* otherwise) {
+      auto at = words.options.find(name);
+      return at == words.options.end() ? std::string(otherwise) : at->second;
+    };
+    std::string hash_key = hash_key_of(!words.has("elsewhere"));
+    std::string key = std::string(1, '\0') + static_cast<char>(hash_key.size()) + hash_key + "s";
+    wire::update_request put;
+    put.key = wire::blob(key);
+    std::string value(static_cast<size_t>(words.number("value_bytes", 1)), 'v');
+    put.value = wire::blob(value);
+    if (words.has("removal")) put.__set_type(wire::update_type::UT_CHECK_AND_MUTATE_REMOVE);
+    std::string raw = words.has("garbled") ? "garbled" : rpc::encode_args(put);
+    wire::duplicate_entry entry;
+    entry.__set_timestamp(words.number("at", 1000));
+    entry.__set_task_code(wire::task_code(text("code", "RPC_RRDB_RRDB_PUT")));
+    entry.__set_raw_message(wire::blob(raw));
+    entry.__set_cluster_id(static_cast<int8_t>(words.number("cluster", 2)));
+    if (words.has("old_form")) return rpc::encode_args(entry);
+    wire::duplicate_request request;
+    if (!words.has("empty")) request.entries.push_back(entry);
+    return rpc::encode_args(request);
   }
 
   // All at the beginning of one second of the wall clock.
@@ -300,6 +347,13 @@ class AdmissionScript {
       wire::read_response response;
       EXPECT_TRUE(rpc::decode_result(answer.result, response).ok());
       if (response.error == 1) said += ", not found";
+    }
+    if (answer.error == Errc::kOk && code == rpc::TaskCode::kDuplicate) {
+      wire::duplicate_response response;
+      EXPECT_TRUE(rpc::decode_result(answer.result, response).ok());
+      EXPECT_TRUE(response.__isset.error);
+      said += fmt::format(", error {}", response.error);
+      if (response.__isset.error_hint) said += ": " + response.error_hint;
     }
     bool scans = code == rpc::TaskCode::kGetScanner || code == rpc::TaskCode::kScan;
     if (answer.error == Errc::kOk && scans) {

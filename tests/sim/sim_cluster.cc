@@ -128,6 +128,7 @@ replica::ServerOptions SimCluster::server_options(int i) const {
   options.tuning.flush_after_log_bytes = options_.flush_after_log_bytes;
   options.tuning.keep_log_bytes = options_.flush_after_log_bytes;
   options.tuning.core.cache_mutations = options_.cache_mutations;
+  options.tuning.duplication = options_.duplication;
   return options;
 }
 

@@ -30,6 +30,7 @@ struct ClusterOptions {
   // Of the replicas' tables, small so that flushes, checkpoints and trimming happen in short runs.
   uint64_t flush_after_log_bytes = 64u << 10;
   size_t cache_mutations = 4096;
+  replica::DuplicationPeers duplication;
 };
 
 // How far a machine's clocks are from the world's.

@@ -101,6 +101,13 @@ class EngineScript::Arguments {
     std::string value;
     return has(name, value) ? keep(key_of(value)) : wire::blob();
   }
+  // The words that are left, as a line of their own.
+  std::string take_rest() {
+    std::string out;
+    for (const std::string& word : std::exchange(words_, {}))
+      out += (out.empty() ? "" : " ") + word;
+    return out;
+  }
   wire::blob keep(std::string bytes) { return wire::blob(kept_.emplace_back(std::move(bytes))); }
 
   static int64_t number_of(const std::string& word) {
@@ -165,7 +172,8 @@ void key_value_word(Arguments& arguments, wire::blob& key, wire::blob& value) {
 
 bool is_write(const std::string& name) {
   return name == "put" || name == "remove" || name == "multi_put" || name == "multi_remove" ||
-         name == "incr" || name == "check_and_set" || name == "check_and_mutate";
+         name == "incr" || name == "check_and_set" || name == "check_and_mutate" ||
+         name == "duplicate";
 }
 
 template <typename Arguments>
@@ -246,8 +254,45 @@ WriteRequest parse_write(const std::string& name, Arguments& arguments) {
   return r;
 }
 
+// Entries between " ; ", each <cluster>@<microseconds> [verify] and a write. The words of an entry
+// live in `kept`.
+template <typename Arguments>
+DuplicateRequest parse_duplicate(const std::string& line, std::deque<Arguments>& kept) {
+  DuplicateRequest out;
+  std::string rest = line.substr(line.find(' ') + 1);
+  if (rest.starts_with("refused ")) {
+    out.refusal = rest.substr(8);
+    return out;
+  }
+  while (!rest.empty()) {
+    size_t end = rest.find(" ; ");
+    Arguments head(rest.substr(0, end));
+    rest = end == std::string::npos ? "" : rest.substr(end + 3);
+    DuplicatedWrite& write = out.writes.emplace_back();
+    size_t at = head.name().find('@');
+    write.cluster_id = static_cast<uint8_t>(Arguments::number_of(head.name().substr(0, at)));
+    write.timestamp_us = Arguments::number_of(head.name().substr(at + 1));
+    write.keeps_newer = !head.flag("anyhow");
+    Arguments& body = kept.emplace_back(head.take_rest());
+    WriteRequest parsed = parse_write(body.name(), body);
+    std::visit(
+        [&](auto& request) {
+          using Request = std::decay_t<decltype(request)>;
+          if constexpr (std::is_constructible_v<DuplicatedWrite::Body, Request>) {
+            write.body = std::move(request);
+          } else {
+            ADD_FAILURE() << body.name() << " is not duplicated";
+          }
+        },
+        parsed);
+  }
+  return out;
+}
+
 std::string describe(const std::string& name, const WriteResult& result) {
   std::string out = result.error == 0 ? "ok" : fmt::format("error {}", result.error);
+  if (!result.hint.empty()) out += ": " + result.hint;
+  if (name == "duplicate" && result.error == 0 && !result.has_effects) out += ", nothing done";
   if (name == "incr" || name == "multi_remove") out += fmt::format(" {}", result.number);
   if (result.check_value_returned) {
     out +=
@@ -332,6 +377,12 @@ std::string EngineScript::run_stanza(const Lines& commands) {
   Lines writes;
   for (const std::string& line : commands) {
     std::string name = line.substr(0, line.find(' '));
+    // What another cluster ships is a mutation of its own.
+    if (name == "duplicate" ||
+        (is_write(name) && !writes.empty() && writes.back().starts_with("duplicate "))) {
+      out += run_writes(writes);
+      writes.clear();
+    }
     if (is_write(name)) {
       writes.push_back(line);
       continue;
@@ -349,12 +400,26 @@ std::string EngineScript::run_writes(const Lines& commands) {
   ResolveContext context;
   context.wall_us = (kExpiryEpoch + wall_s_) * 1000000;
   context.timestamp_us = ++timestamp_us_;
+  for (const std::string& line : commands) {
+    std::deque<Arguments> entries;
+    if (!line.starts_with("duplicate ")) continue;
+    WriteRequest request = parse_duplicate(line, entries);
+    timestamp_us_ = context.timestamp_us =
+        std::max(context.timestamp_us, newest_timestamp_us(request));
+  }
   context.cluster_id = 1;
   resolver_->begin(decree_ + 1, context);
   std::string out;
   for (const std::string& line : commands) {
     Arguments arguments(line);
-    WriteRequest request = parse_write(arguments.name(), arguments);
+    std::deque<Arguments> entries;
+    WriteRequest request;
+    if (arguments.name() == "duplicate") {
+      arguments.take_rest();
+      request = parse_duplicate(line, entries);
+    } else {
+      request = parse_write(arguments.name(), arguments);
+    }
     WriteResult result;
     auto outcome = resolver_->add(request, result);
     if (outcome == Resolver::Outcome::kNeedsDisk) {
@@ -393,6 +458,7 @@ std::string EngineScript::run_command(const std::string& name, Arguments& argume
   if (name == "sortkey_count") return sortkey_count(arguments);
   if (name == "get_scanner") return get_scanner(arguments);
   if (name == "scan") return scan(arguments);
+  if (name == "timetag") return timetag(arguments);
   if (name == "store_raw") return store_raw(arguments);
   if (name == "fill") return fill(arguments);
   if (name == "clear_scanner") {
@@ -634,6 +700,18 @@ std::string EngineScript::describe_scan(const wire::scan_response& response) {
 }
 
 // Any bytes under any key, as an imported store may hold them.
+// Which write of which cluster a record is.
+std::string EngineScript::timetag(Arguments& arguments) {
+  rocksdb::PinnableSlice stored;
+  Status error;
+  Lookup found = engine_->store().get(arguments.key(), {.memory_only = false}, stored, error);
+  if (found != Lookup::kFound) return "none\n";
+  ValueView value;
+  EXPECT_TRUE(decode_value(engine_->store().data_version(), {stored.data(), stored.size()}, value));
+  return fmt::format("{}@{}{}\n", value.timetag >> 1 & 0x7F, value.timetag >> 8,
+                     (value.timetag & 1) != 0 ? " deleted" : "");
+}
+
 std::string EngineScript::store_raw(Arguments& arguments) {
   auto effects = std::make_shared<std::string>();
   EffectsWriter::start(*effects);

@@ -49,6 +49,7 @@ class EngineScript {
   std::string get_scanner(Arguments& arguments);
   std::string scan(Arguments& arguments);
   std::string describe_scan(const wire::scan_response& response);
+  std::string timetag(Arguments& arguments);
   std::string store_raw(Arguments& arguments);
   std::string fill(Arguments& arguments);
   void commit(std::shared_ptr<const std::string> effects);
