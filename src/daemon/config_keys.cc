@@ -101,6 +101,16 @@ constexpr Number kLiveReplicationNumbers[] = {
 };
 
 constexpr Number kServerNumbers[] = {
+    {"rocksdb_multi_get_max_iteration_count", 3000, 1, 1000000,
+     "Rows that a multi_get looks at, and returns, at most"},
+    {"rocksdb_multi_get_max_iteration_size", 30 << 20, 1, 48 << 20,
+     "Bytes of sort keys and values that a multi_get returns at most"},
+    {"rocksdb_max_iteration_count", 1000, 1, 1000000,
+     "Rows that one batch of a scan looks at at most"},
+    {"rocksdb_iteration_threshold_time_ms", 30000, 0, INT32_MAX,
+     "Milliseconds that a read of many rows may take, where a table says nothing else; 0: any"},
+    {"rocksdb_slow_query_threshold_ns", 100000000, 20000000, INT64_MAX,
+     "Nanoseconds from which a read counts as slow, where a table says nothing else"},
     {"rocksdb_abnormal_get_size_threshold", 1000000, 0, INT32_MAX,
      "Bytes of a value from which a get counts as abnormal; 0: none"},
     {"rocksdb_abnormal_multi_get_size_threshold", 10000000, 0, INT32_MAX,

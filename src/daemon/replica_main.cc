@@ -129,6 +129,15 @@ Result<replica::ServerOptions> server_options(const Config& config, int64_t star
                                .multi_get_iterations = abnormal("multi_get_iterate_count"),
                                .batch_get_bytes = abnormal("batch_get_bytes"),
                                .batch_get_keys = abnormal("batch_get_count")};
+  auto server = [&](const char* name) { return config.get_int("pegasus.server", name); };
+  out.tuning.reads = {
+      .multi_get_rows = static_cast<uint32_t>(server("rocksdb_multi_get_max_iteration_count")),
+      .multi_get_bytes = static_cast<uint64_t>(server("rocksdb_multi_get_max_iteration_size")),
+      .scan_rows = static_cast<uint32_t>(server("rocksdb_max_iteration_count"))};
+  out.tuning.table_defaults.iteration_threshold_ms = server("rocksdb_iteration_threshold_time_ms");
+  // Rounded up to what an environment can say.
+  out.tuning.table_defaults.slow_query_threshold_ms =
+      (server("rocksdb_slow_query_threshold_ns") - 1) / 1000000 + 1;
   auto peers = duplication(config);
   if (!peers) return peers.error();
   out.tuning.duplication = *peers;

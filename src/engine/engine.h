@@ -45,10 +45,11 @@ inline constexpr int32_t kTryAgain = 13;
 }  // namespace storage
 
 // Bounds of one read (spec 02 §6).
-inline constexpr int32_t kMaxMultiGetRows = 3000;
-inline constexpr int32_t kMaxMultiGetIterations = 3000;
-inline constexpr uint64_t kMaxMultiGetBytes = 30u << 20;
-inline constexpr int32_t kMaxScanRows = 1000;
+struct ReadLimits {
+  uint32_t multi_get_rows = 3000;  // looked at, and so returned; at least 1
+  uint64_t multi_get_bytes = 30u << 20;
+  uint32_t scan_rows = 1000;  // looked at, of a batch; at least 1
+};
 // Bounds of ours, so that any answer fits into one frame: a point multi_get or a batch_get says 7
 // with what fits, a scan batch ends early with a live context.
 inline constexpr uint64_t kMaxPointAnswerBytes = 48u << 20;
@@ -79,6 +80,7 @@ struct EngineOptions {
   std::string dir;  // the store's directory (spec 04 §2.5: data/rdb)
   int32_t partition_count = 0;
   TableSettings settings;
+  ReadLimits limits;
   Function<Instant()> now;  // for time limits inside long reads; any thread
   Function<int64_t()>
       wall_us;        // by which compaction judges expiry; any thread. Empty: RocksDB's own clock

@@ -2,6 +2,7 @@
 // The one implementation of Engine; private to this room. point_reads.cc, range_reads.cc and
 // scans.cc hold its reads.
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -67,6 +68,10 @@ class EngineImpl final : public Engine {
                          ReadArena& arena, wire::scan_response& response, bool& unfinished) const;
   // Whether a long read has used up its time; asks the clock.
   bool out_of_time(const ReadContext& context, int64_t threshold_ms) const;
+  // Iterations between two looks at the clock (spec 02 §6).
+  uint32_t time_check_every() const {
+    return std::max<uint32_t>(1, options_.limits.multi_get_rows / 10);
+  }
   // Where a read of one hash key looks, and whether what it fetches stays in the cache.
   ReadFrom read_from(const ReadContext& context) const {
     return {.memory_only = context.memory_only, .fill_cache = settings_.get().block_cache_enabled};

@@ -152,7 +152,7 @@ ReadOutcome EngineImpl::multi_get_points(const wire::multi_get_request& request,
   if (context.memory_only && request.sort_keys.size() > kMaxIterationsOnShard) {
     return ReadOutcome::kNeedsDisk;
   }
-  size_t max_rows = kMaxMultiGetRows;
+  size_t max_rows = options_.limits.multi_get_rows;
   if (request.max_kv_count > 0) {
     max_rows = std::min(max_rows, static_cast<size_t>(request.max_kv_count));
   }

@@ -11,14 +11,12 @@ namespace markab::engine {
 
 namespace {
 
-// Every max(1, max_count / 10) iterations (spec 02 §6).
-constexpr uint32_t kTimeCheckEvery = kMaxMultiGetRows / 10;
-
 struct MultiGetLimits {
-  size_t rows = kMaxMultiGetRows;
-  uint64_t bytes = kMaxMultiGetBytes;
+  size_t rows;
+  uint64_t bytes;
 
-  explicit MultiGetLimits(const wire::multi_get_request& request) {
+  MultiGetLimits(const ReadLimits& limits, const wire::multi_get_request& request)
+      : rows(limits.multi_get_rows), bytes(limits.multi_get_bytes) {
     if (request.max_kv_count > 0) {
       rows = std::min(rows, static_cast<size_t>(request.max_kv_count));
     }
@@ -68,7 +66,8 @@ ReadOutcome EngineImpl::multi_get_range(const wire::multi_get_request& request,
                                         wire::multi_get_response& response) const {
   KeyRange range = range_of(request);
   if (range.empty()) return ReadOutcome::kDone;
-  const MultiGetLimits limits(request);
+  const MultiGetLimits limits(options_.limits, request);
+  const uint32_t time_check = time_check_every();
   const int64_t threshold_ms = settings_.get().iteration_threshold_ms;
   const uint32_t now = expiry_now(context.wall_us);
   const size_t sort_key_at = kKeyPrefixLength + request.hash_key.size();
@@ -83,8 +82,8 @@ ReadOutcome EngineImpl::multi_get_range(const wire::multi_get_request& request,
       response.kvs.clear();
       return ReadOutcome::kNeedsDisk;
     }
-    if (arena.stats.iterations == kMaxMultiGetIterations ||
-        (arena.stats.iterations % kTimeCheckEvery == kTimeCheckEvery - 1 &&
+    if (arena.stats.iterations == options_.limits.multi_get_rows ||
+        (arena.stats.iterations % time_check == time_check - 1 &&
          out_of_time(context, threshold_ms))) {
       incomplete = true;
       break;
@@ -157,6 +156,7 @@ ReadOutcome EngineImpl::sortkey_count(const wire::blob& hash_key, const ReadCont
         store_->iterate(read_from(context), counting->range.lower(), counting->range.upper(), true);
     counting->rows->Seek(*counting->range.lower());
   }
+  const uint32_t time_check = time_check_every();
   const int64_t threshold_ms = settings_.get().iteration_threshold_ms;
   const uint32_t now = expiry_now(context.wall_us);
   const bool sliced = context.slice > Duration(0);
@@ -167,7 +167,7 @@ ReadOutcome EngineImpl::sortkey_count(const wire::blob& hash_key, const ReadCont
     if (context.memory_only && arena.stats.iterations == kMaxIterationsOnShard) {
       return ReadOutcome::kNeedsDisk;
     }
-    if (!first && arena.stats.iterations % kTimeCheckEvery == kTimeCheckEvery - 1) {
+    if (!first && arena.stats.iterations % time_check == time_check - 1) {
       if (out_of_time(context, threshold_ms)) {
         response.count = -1;
         return ReadOutcome::kDone;

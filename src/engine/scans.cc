@@ -48,10 +48,10 @@ void set_range(const wire::get_scanner_request& request, const KeyParts& start, 
   }
 }
 
-void set_options(const wire::get_scanner_request& request, ScanContext& scan) {
+void set_options(const wire::get_scanner_request& request, uint32_t most_rows, ScanContext& scan) {
   scan.batch_rows = request.batch_size <= 0
-                        ? kMaxScanRows
-                        : static_cast<uint32_t>(std::min(request.batch_size, kMaxScanRows));
+                        ? most_rows
+                        : std::min(static_cast<uint32_t>(request.batch_size), most_rows);
   scan.no_value = request.no_value;
   scan.validate_partition_hash =
       !request.__isset.validate_partition_hash || request.validate_partition_hash;
@@ -82,14 +82,15 @@ ReadOutcome EngineImpl::get_scanner(const wire::get_scanner_request& request,
   // A scan of the whole partition is long: it never runs on a shard, and leaves the cache to
   // others.
   if (context.memory_only && !scan->one_hash_key) return ReadOutcome::kNeedsDisk;
-  set_options(request, *scan);
+  set_options(request, options_.limits.scan_rows, *scan);
   scan->peer = context.peer;
   ReadFrom from = read_from(context);
   from.fill_cache = from.fill_cache && scan->one_hash_key;
   scan->rows = store_->iterate(from, scan->range.lower(), scan->range.upper(), scan->one_hash_key);
   scan->rows->Seek(*scan->range.lower());
   bool unfinished = false;
-  ReadOutcome outcome = read_batch(*scan, kMaxScanRows, context, arena, response, unfinished);
+  ReadOutcome outcome =
+      read_batch(*scan, options_.limits.scan_rows, context, arena, response, unfinished);
   if (outcome == ReadOutcome::kDone && unfinished) {
     // What goes on later may need the disk, with the view of now.
     if (context.memory_only) {

@@ -87,8 +87,10 @@ StoreSettings store_settings(const Envs& envs, const StoreSettings& old) {
 
 }  // namespace
 
-TableSettings settings_from_environments(const Envs& envs, const TableSettings& old) {
+TableSettings settings_from_environments(const Envs& envs, const TableSettings& old,
+                                         const OperationSettings& defaults) {
   TableSettings s;
+  static_cast<OperationSettings&>(s) = defaults;
   take_integer(envs, "default_ttl", s.default_ttl_s, old.default_ttl_s, 0, INT32_MAX);
   take_integer(envs, "replica.slow_query_threshold", s.slow_query_threshold_ms,
                old.slow_query_threshold_ms, env_range::kSlowQueryMs, INT64_MAX);

@@ -10,9 +10,10 @@
 
 namespace markab::engine {
 
-// An absent environment is its default; one that does not parse keeps what `old` has. Leaves
-// partition_version at -1: that is no environment.
+// An absent environment is what `defaults` say; one that does not parse keeps what `old` has.
+// Leaves partition_version at -1: that is no environment.
 TableSettings settings_from_environments(const std::map<std::string, std::string>& envs,
-                                         const TableSettings& old);
+                                         const TableSettings& old,
+                                         const OperationSettings& defaults = {});
 
 }  // namespace markab::engine

@@ -51,6 +51,8 @@ struct ReplicaTuning {
       std::chrono::seconds(10);  // duplicated ones that took longer are counted
   Duration hand_over_wait = std::chrono::seconds(2);  // writes held while the primary role moves
   AbnormalReadLimits abnormal_reads;
+  engine::ReadLimits reads;
+  engine::OperationSettings table_defaults;  // where a table has no environment of its own
   UnitSizes unit_sizes;
   // Of a replica's log, held for learners and duplication; beyond it the slowest loses its hold.
   uint64_t max_held_log_bytes = uint64_t{4} << 30;

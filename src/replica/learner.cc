@@ -406,13 +406,7 @@ struct Learner::Flow : std::enable_shared_from_this<Learner::Flow> {
     auto old = replica.hold_engine();
     replica.set_engine(nullptr);
     co_await quiet(self);  // no shard is inside a read of the old store any more
-    engine::EngineOptions options;
-    options.gpid = replica.gpid();
-    options.dir = live;
-    options.partition_count = replica.options_.table.partition_count;
-    options.settings = replica.settings_;
-    options.now = [&shard = self->shard] { return shard.now(); };
-    auto slot = std::make_shared<engine::EngineOptions>(std::move(options));
+    auto slot = std::make_shared<engine::EngineOptions>(replica.engine_options());
     auto exchange = [&fs, &host = self->host, old = std::move(old), live, aside, source, slot,
                      dir = replica.dir()]() mutable -> Result<std::unique_ptr<engine::Engine>> {
       old.reset();  // closes it, unless a read on the pool still holds it: then the rename does not

@@ -78,14 +78,8 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
   if (auto s = files.create_directories(options.dir + "/data"); !s.ok()) return s;
   if (auto s = replica.save_table_info(); !s.ok()) return s;
 
-  engine::EngineOptions engine_options;
-  engine_options.gpid = options.gpid;
-  engine_options.dir = options.dir + "/data/rdb";
-  engine_options.partition_count = options.table.partition_count;
-  replica.settings_ = table_settings(options.table);
-  engine_options.settings = replica.settings_;
-  engine_options.now = [&shard = replica.shard_] { return shard.now(); };
-  auto opened = replica.host_.open_engine()(std::move(engine_options));
+  replica.settings_ = table_settings(options.table, {}, replica.host_.tuning().table_defaults);
+  auto opened = replica.host_.open_engine()(replica.engine_options());
   if (!opened) return opened.error();
   replica.set_engine(std::move(*opened));
 
@@ -235,7 +229,7 @@ void Replica::on_table_info(const TableInfo& table) {
     options_.table = table;
     allowed_users_.store(users_of(table));
   }
-  auto settings = table_settings(table, settings_);
+  auto settings = table_settings(table, settings_, host_.tuning().table_defaults);
   bool store_changed = !(settings.store == settings_.store);
   settings_ = settings;
   if (engine_) engine_->set_settings(settings);

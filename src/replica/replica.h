@@ -225,6 +225,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   // The disk is full: reads go on, writes are refused, and both store and log try again.
   bool out_of_space() const;
   void wait_for_space();
+  engine::EngineOptions engine_options() const;
   void set_engine(std::shared_ptr<engine::Engine> engine);
   void trim_log();
   void reconfigure_store();

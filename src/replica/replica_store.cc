@@ -16,6 +16,17 @@ constexpr Duration kApplyRetry = std::chrono::milliseconds(2);
 
 }  // namespace
 
+engine::EngineOptions Replica::engine_options() const {
+  engine::EngineOptions out;
+  out.gpid = gpid();
+  out.dir = dir() + "/data/rdb";
+  out.partition_count = options_.table.partition_count;
+  out.settings = settings_;
+  out.limits = host_.tuning().reads;
+  out.now = [&shard = shard_] { return shard.now(); };
+  return out;
+}
+
 void Replica::set_engine(std::shared_ptr<engine::Engine> engine) {
   engine_now_.store(engine.get(), std::memory_order_release);
   std::lock_guard lock(engine_mutex_);

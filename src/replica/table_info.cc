@@ -52,8 +52,9 @@ Result<TableInfo> table_info_from_json(std::string_view text, Gpid gpid) {
   return table;
 }
 
-engine::TableSettings table_settings(const TableInfo& table, const engine::TableSettings& old) {
-  auto settings = engine::settings_from_environments(table.envs, old);
+engine::TableSettings table_settings(const TableInfo& table, const engine::TableSettings& old,
+                                     const engine::OperationSettings& defaults) {
+  auto settings = engine::settings_from_environments(table.envs, old, defaults);
   settings.partition_version = table.partition_count - 1;
   return settings;
 }

@@ -14,8 +14,9 @@ namespace markab::replica {
 std::string table_info_to_json(Gpid gpid, const TableInfo& table);
 // kInvalidData with the reason.
 Result<TableInfo> table_info_from_json(std::string_view text, Gpid gpid);
-// What does not parse stays as it is in `old`.
-engine::TableSettings table_settings(const TableInfo& table, const engine::TableSettings& old = {});
+// What the table does not say is as in `defaults`; what does not parse stays as it is in `old`.
+engine::TableSettings table_settings(const TableInfo& table, const engine::TableSettings& old,
+                                     const engine::OperationSettings& defaults);
 
 // "primary", as log lines and tools say it.
 std::string_view role_name(pacifica::Role role);

@@ -51,6 +51,9 @@ class Node:
         self.process = None
         self.cuts = set()
 
+    def disk(self):
+        return os.path.join(self.folder, "disk1")
+
     def command(self):
         settings = ["network.address=" + self.host, "network.port=" + self.address.rpartition(":")[2],
                     "core.data_dir=" + os.path.join(self.folder, "data"),
@@ -59,7 +62,7 @@ class Node:
         if self.kind == "meta":
             settings.append("meta_server.state_dir=" + os.path.join(self.folder, "state"))
         else:
-            settings += ["network.shards=1", "replication.data_dirs=disk1:" + os.path.join(self.folder, "disk1"),
+            settings += ["network.shards=1", "replication.data_dirs=disk1:" + self.disk(),
                          *self.box.settings]
         out = ["ip", "netns", "exec", self.space, os.path.join(self.box.bin, "markab-" + self.kind), "--config",
                self.box.config]
@@ -97,7 +100,8 @@ class Node:
 
 
 class NetBox:
-    def __init__(self, folder, bin_dir, replicas=3, settings=()):
+    """disk_mib: each replica server gets a disk of that size of its own (small_disks says whether it could)."""
+    def __init__(self, folder, bin_dir, replicas=3, settings=(), disk_mib=0):
         self.folder, self.bin, self.settings = str(folder), bin_dir, list(settings)
         self.tag = "mk%d-%d" % (os.getpid(), next(_boxes))
         self.config = os.path.join(self.folder, "empty.ini")
@@ -107,8 +111,12 @@ class NetBox:
         self.replicas = [Node(self, "replica%d" % (i + 1), 11 + i, "replica") for i in range(replicas)]
         self.outside = Node(self, "clients", 101, "client")
         self.spaces = []
+        self.disks = []
+        self.small_disks = False
         try:
             self._wire()
+            if disk_mib:
+                self.small_disks = all([self._mount(node.disk(), disk_mib) for node in self.replicas])
             self.meta.start()
             for node in self.replicas:
                 node.start()
@@ -128,6 +136,14 @@ class NetBox:
             ip("-n", node.space, "addr", "add", node.host + "/24", "dev", "eth0")
             ip("-n", node.space, "link", "set", "eth0", "up")
             ip("-n", node.space, "link", "set", "lo", "up")
+
+    def _mount(self, folder, mib):
+        os.makedirs(folder)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % mib, "markab-test", folder],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode == 0:
+            self.disks.append(folder)
+        return done.returncode == 0
 
     def _space(self, name):
         ip("netns", "add", name)
@@ -169,3 +185,6 @@ class NetBox:
                     break
                 time.sleep(0.1)
         self.spaces = []
+        for folder in self.disks:
+            subprocess.run(["umount", "-l", folder], check=False)
+        self.disks = []

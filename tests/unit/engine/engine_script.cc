@@ -338,6 +338,7 @@ void EngineScript::restart() {
   options.gpid = {2, 0};
   options.partition_count = 8;
   options.settings = settings_;
+  options.limits = limits_;
   options.now = [this] { return Instant{now_ns_ += tick_ns_}; };
   options.wall_us = [this] { return (kExpiryEpoch + wall_s_) * 1000000; };
   options.seed = 5;
@@ -539,6 +540,13 @@ std::string EngineScript::run_setting(const std::string& name, Arguments& argume
     settings_.iteration_threshold_ms =
         arguments.option("iteration_threshold_ms", settings_.iteration_threshold_ms);
     engine_->set_settings(settings_);
+  } else if (name == "limits") {
+    limits_.multi_get_rows =
+        static_cast<uint32_t>(arguments.option("multi_get_rows", limits_.multi_get_rows));
+    limits_.multi_get_bytes = static_cast<uint64_t>(
+        arguments.option("multi_get_bytes", static_cast<int64_t>(limits_.multi_get_bytes)));
+    limits_.scan_rows = static_cast<uint32_t>(arguments.option("scan_rows", limits_.scan_rows));
+    restart();
   } else if (name == "peer") {
     peer_.port = static_cast<uint16_t>(arguments.number());
   } else if (name == "hold") {

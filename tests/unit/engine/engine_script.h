@@ -59,6 +59,7 @@ class EngineScript {
   Open open_;
   Compact compact_;
   TableSettings settings_;
+  ReadLimits limits_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Resolver> resolver_;
   ReadArena arena_;
