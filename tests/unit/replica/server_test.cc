@@ -221,26 +221,38 @@ TEST_F(LearningTest, WhoHoldsTheLogForTooLongLosesItsHold) {
   EXPECT_GT(primary->trimmed(), 60);
 }
 
-// The old store is aside, the learned one is opened on the pool: then the disk fails.
+// The old store is closed, the learned one is opened on the pool: then the disk fails, sooner or
+// later. The last moment is just before the pool's answer.
 TEST_F(LearningTest, ADiskThatFailsDuringAnInstallationTakesItsReplicaOnly) {
-  make();
-  put_many(*w, 0, gpid, 0, 100);
-  w->world().run_for(seconds(5));
-  replace_third_by_fourth();
-  ASSERT_TRUE(w->until([&] {
-    auto names = w->files(3).list("/a/replica/reps/1.0.pegasus");
-    return names && std::any_of(names->begin(), names->end(), [](const std::string& name) {
-             return name.ends_with(".discarded");
-           });
-  }));
-  auto newcomer = w->replica(3, gpid);
-  ASSERT_NE(newcomer, nullptr);
-  ASSERT_EQ(newcomer->last_applied(), 0);
-  newcomer->fail(Status(Errc::kDiskIoError, "EIO, says the test"));
-  EXPECT_EQ(w->put(0, gpid, "k", "v"), Errc::kOk);
-  w->world().run_for(seconds(3));
-  EXPECT_EQ(w->replica(3, gpid), nullptr);
-  EXPECT_FALSE(w->is_member(gpid, 3));
+  std::shared_ptr<Replica> newcomer;
+  auto begin_installation = [&] {
+    newcomer.reset();
+    make();
+    put_many(*w, 0, gpid, 0, 60);
+    w->world().run_for(seconds(5));
+    replace_third_by_fourth();
+    ASSERT_TRUE(w->until([&] {
+      newcomer = w->replica(3, gpid);
+      return newcomer != nullptr && newcomer->engine() == nullptr;
+    }));
+  };
+  begin_installation();
+  Instant began = w->world().now();
+  ASSERT_TRUE(w->until([&] { return newcomer->engine() != nullptr; }));
+  const Duration takes = w->world().now() - began;
+  ASSERT_GT(takes.count(), 0);
+  constexpr int kMoments = 20;
+  for (int moment = 0; moment < kMoments; ++moment) {
+    SCOPED_TRACE(moment);
+    begin_installation();
+    w->world().run_for(moment == kMoments - 1 ? takes - Duration(1) : takes * moment / kMoments);
+    ASSERT_EQ(newcomer->engine(), nullptr);
+    newcomer->fail(Status(Errc::kDiskIoError, "EIO, says the test"));
+    EXPECT_EQ(w->put(0, gpid, "k", "v"), Errc::kOk);
+    w->world().run_for(seconds(3));
+    EXPECT_EQ(w->replica(3, gpid), nullptr);
+    EXPECT_FALSE(w->is_member(gpid, 3));
+  }
 }
 
 TEST_F(LearningTest, OneCopyAtATimeAndTheOthersFollowAtOnce) {
