@@ -36,7 +36,7 @@ def make_bed(folder, **options):
 
 
 class Cluster:
-    def __init__(self, bed, replicas=3, settings=None, **security):
+    def __init__(self, bed, replicas=3, settings=None, only_meta_settings=False, **security):
         self.bed = bed
         self.folder = os.path.join(bed.folder, "cluster-%d" % free_port())
         self.meta = "127.0.0.1:%d" % free_port()
@@ -46,6 +46,7 @@ class Cluster:
                              service_name="pegasus", service_fqdn="localhost", super_users="ops")
         self.security.update(security)
         self.settings = settings or {}
+        self.only_meta_settings = only_meta_settings
         self.daemons = {}
         for name, address in self.addresses().items():
             self._configure(name, address)
@@ -77,7 +78,7 @@ class Cluster:
         else:
             sections["network"]["shards"] = "1"
             sections["replication"].update(data_dirs="disk1:" + folder + "/disk1", log_sync="interval")
-        for key, value in self.settings.items():
+        for key, value in self.settings.items() if name == "meta" or not self.only_meta_settings else []:
             section, _, key = key.partition(".")
             sections.setdefault(section, {})[key] = value
         with open(self.config(name), "w") as out:
