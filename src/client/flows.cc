@@ -153,6 +153,7 @@ struct DelRange : std::enable_shared_from_this<DelRange> {
 // --- wait_writable ---
 
 constexpr Duration kReadinessPoll = std::chrono::milliseconds(20);
+constexpr Duration kProbeAgain = std::chrono::milliseconds(100);
 
 // A key for each partition, such as nobody uses.
 std::vector<std::string> probe_keys(int32_t partitions) {
@@ -181,17 +182,31 @@ struct WaitWritable : std::enable_shared_from_this<WaitWritable> {
   }
 
   void probe_all() {
-    for (auto& key : probe_keys(seen.partitions)) {
-      if (!done) return;
-      auto prepared = prepare_del(key, "");
-      core.call(table, std::move(prepared.request), deadline,
-                [self = shared_from_this(), read = prepared.read](Answer answer) {
-                  auto deleted = read(std::move(answer));
-                  if (!deleted) return self->end(deleted.error());
-                  ++self->seen.writable;
-                  self->changed();
-                });
-    }
+    keys = probe_keys(seen.partitions);
+    again.resize(keys.size());
+    for (size_t i = 0; i < keys.size() && done; ++i) probe(i);
+  }
+
+  void probe(size_t partition) {
+    auto prepared = prepare_del(keys[partition], "");
+    core.call(table, std::move(prepared.request), deadline,
+              [self = shared_from_this(), read = prepared.read, partition](Answer answer) {
+                auto deleted = read(std::move(answer));
+                if (!deleted) return self->refused(partition, deleted.error());
+                ++self->seen.writable;
+                self->changed();
+              });
+  }
+
+  // What passes is waited for: a full disk, a throttle, a partition without a primary.
+  void refused(size_t partition, Error error) {
+    bool passes = error.code == ErrorCode::kBusy || error.code == ErrorCode::kUnavailable ||
+                  error.code == ErrorCode::kUnknownOutcome;
+    if (!done || !passes || core.shard().now() >= deadline) return end(std::move(error));
+    last_refusal = std::move(error.message);
+    again[partition] = core.shard().after(kProbeAgain, [self = shared_from_this(), partition] {
+      if (self->done) self->probe(partition);
+    });
   }
 
   void ask() {
@@ -227,8 +242,9 @@ struct WaitWritable : std::enable_shared_from_this<WaitWritable> {
     if (core.shard().now() >= deadline) {
       return end(Error{
           ErrorCode::kTimeout,
-          fmt::format("of {} partitions {} have a primary, {} all replicas, {} take writes",
-                      seen.partitions, seen.with_primary, seen.with_all_replicas, seen.writable)});
+          fmt::format("of {} partitions {} have a primary, {} all replicas, {} take writes{}{}",
+                      seen.partitions, seen.with_primary, seen.with_all_replicas, seen.writable,
+                      last_refusal.empty() ? "" : "; the last one was refused: ", last_refusal)});
     }
     timer = core.shard().after(kReadinessPoll, [self = shared_from_this()] { self->ask(); });
   }
@@ -242,6 +258,7 @@ struct WaitWritable : std::enable_shared_from_this<WaitWritable> {
     if (!done) return;
     auto tell = std::move(done);
     timer.cancel();
+    again.clear();
     progress = nullptr;
     if (error) return tell(std::move(error));
     tell(seen);
@@ -253,7 +270,10 @@ struct WaitWritable : std::enable_shared_from_this<WaitWritable> {
   std::function<void(const Readiness&)> progress;
   Callback<Outcome<Readiness>> done;
   Readiness seen;
+  std::string last_refusal;
   io::TimerHandle timer;
+  std::vector<std::string> keys;       // a partition each
+  std::vector<io::TimerHandle> again;  // of their probes that were refused
 };
 
 }  // namespace

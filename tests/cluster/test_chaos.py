@@ -1,5 +1,5 @@
 """Rounds of faults against real daemons while several clients write down what they see; whether that is linearizable is
-judged by Porcupine (chaos/judge). MARKAB_CHAOS_ROUNDS rounds (16: each fault once), MARKAB_CHAOS_SEED repeats a choice
+judged by Porcupine (chaos/judge). MARKAB_CHAOS_ROUNDS rounds (15: each fault once), MARKAB_CHAOS_SEED repeats a choice
 of faults.
 
 Budget: about 9 s a round; 3 minutes in all.
@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(HERE, "chaos"))
 import netbox  # noqa: E402
 from onebox import BIN, wait_until  # noqa: E402
 
-ROUNDS = int(os.environ.get("MARKAB_CHAOS_ROUNDS", "16"))
+ROUNDS = int(os.environ.get("MARKAB_CHAOS_ROUNDS", "15"))
 SEED = int(os.environ.get("MARKAB_CHAOS_SEED", random.randrange(1 << 32)))
 CLIENTS = 5
 PARTITIONS = 4

@@ -258,5 +258,30 @@ TEST_F(FlowTest, WaitWritableKeepsItsDeadline) {
   EXPECT_LT(world.now() - begin, milliseconds(2050));
 }
 
+TEST_F(FlowTest, WaitWritableWaitsForWhatPasses) {
+  for (int i = 0; i < 3; ++i) cluster.refuse_next(TaskCode::kRemove, Errc::kDiskInsufficient);
+  std::optional<Outcome<Readiness>> got;
+  shard.post([&] {
+    wait_writable(the_core(), table(), shard.now() + seconds(5), {},
+                  [&](Outcome<Readiness> ready) { got.emplace(std::move(ready)); });
+  });
+  ASSERT_TRUE(world.run_until([&] { return got.has_value(); }, seconds(10)));
+  ASSERT_TRUE(got->ok()) << got->error().message;
+  EXPECT_EQ((*got)->writable, 4);
+}
+
+TEST_F(FlowTest, WaitWritableSaysAtItsDeadlineWhatTheLastRefusalWas) {
+  for (int i = 0; i < 1000; ++i) cluster.refuse_next(TaskCode::kRemove, Errc::kDiskInsufficient);
+  std::optional<Outcome<Readiness>> got;
+  shard.post([&] {
+    wait_writable(the_core(), table(), shard.now() + seconds(2), {},
+                  [&](Outcome<Readiness> ready) { got.emplace(std::move(ready)); });
+  });
+  ASSERT_TRUE(world.run_until([&] { return got.has_value(); }, seconds(10)));
+  ASSERT_FALSE(got->ok());
+  EXPECT_NE(got->error().message.find("ERR_DISK_INSUFFICIENT"), std::string::npos)
+      << got->error().message;
+}
+
 }  // namespace
 }  // namespace markab::client
