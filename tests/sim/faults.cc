@@ -96,6 +96,8 @@ void Faults::strike() {
   choices.emplace_back(w.new_disk, on_node(&Faults::new_disk));
   choices.emplace_back(w.clock, [this] { clock(); });
   choices.emplace_back(w.move, [this] { move(); });
+  choices.emplace_back(w.ensemble, [this] { ensemble(); });
+  choices.emplace_back(w.tables, [this] { tables(); });
   uint64_t total = 0;
   for (const auto& [weight, task] : choices) total += static_cast<uint64_t>(weight);
   auto dice = random().below(total);
@@ -111,6 +113,7 @@ void Faults::end() {
   network.set_faults({});
   network.heal();
   for (int i = 0; i < cluster_.options().clients; ++i) cluster_.client_runtime(i).resume();
+  end_ensemble_faults();
   for (int i = 0; i < cluster_.options().metas; ++i) {
     if (!cluster_.meta_up(i)) cluster_.boot_meta(i);
     cluster_.meta_runtime(i).resume();
@@ -338,7 +341,7 @@ void Faults::meta() {
   int node = static_cast<int>(i);
   // Mostly the one that matters.
   for (size_t m = 0; m < meta_busy_.size() && random().chance(0.8); ++m) {
-    if (cluster_.meta_address(static_cast<int>(m)) == cluster_.coordinator().leader()) {
+    if (cluster_.meta_address(static_cast<int>(m)) == cluster_.elected()) {
       i = m;
       node = static_cast<int>(m);
     }
@@ -369,11 +372,15 @@ void Faults::meta() {
     default: {
       say(fmt::format("m{} loses the coordinator {}", node, text));
       auto self = SimCluster::meta_address(node);
-      cluster_.network().cut(self, SimCoordinator::kAddress);
-      cluster_.network().cut(SimCoordinator::kAddress, self);
+      for (auto coordinator : cluster_.coordinators()) {
+        cluster_.network().cut(self, coordinator);
+        cluster_.network().cut(coordinator, self);
+      }
       later(lasting, [this, node, self] {
-        cluster_.network().heal(self, SimCoordinator::kAddress);
-        cluster_.network().heal(SimCoordinator::kAddress, self);
+        for (auto coordinator : cluster_.coordinators()) {
+          cluster_.network().heal(self, coordinator);
+          cluster_.network().heal(coordinator, self);
+        }
         meta_busy_[static_cast<size_t>(node)] = false;
       });
     }

@@ -37,10 +37,15 @@ struct FaultPlan {
     int new_disk = 1;
     int clock = 2;
     int move = 5;  // an administrator or the balancer moves replicas
+    // Only with ZooKeeper:
+    int ensemble = 0;  // sessions, servers, the whole ensemble
+    int tables = 0;    // an administrator creates and drops tables
   } weights;
   Duration mean_gap = std::chrono::seconds(6);  // between the beginnings of two faults
 };
 FaultPlan draw_plan(Random& random);
+// What else befalls a cluster with ZooKeeper.
+void add_zookeeper_faults(FaultPlan& plan, uint64_t seed);
 
 class Faults {
  public:
@@ -97,8 +102,22 @@ class Faults {
   void rot(int node);
   void new_disk(int node);
   void clock();
+  // ZooKeeper (faults_zookeeper.cc)
+  void ensemble();
+  int some_meta();
+  void expire();
+  void away();
+  void server_stops();
+  void slow_ensemble();
+  void stop_meta();
+  void kill_and_report_meta();
+  void boot_meta_later(int node);
+  void end_ensemble_faults();
   // operators
   void move();
+  void tables();
+  void create_table(const std::string& name);
+  void drop_table(const std::string& name);
 
   SimCluster& cluster_;
   const FaultPlan plan_;
@@ -108,7 +127,12 @@ class Faults {
   int lost_boots_ = 0;       // it must have booted since: what rots is noticed when it is read
   bool rolling_ = false;
   bool noisy_ = false;
-  bool quiet_ = false;  // nothing strikes for a while
+  bool quiet_ = false;        // nothing strikes for a while
+  bool away_ = false;         // the ensemble
+  bool one_stopped_ = false;  // of its servers
+  bool slow_ = false;         // its answers
+  int tables_made_ = 0;
+  bool table_asked_ = false;
   bool over_ = false;
   uint64_t struck_ = 0;
   Callback<const std::string&> on_event_;

@@ -24,6 +24,7 @@ struct Arguments {
   bool debug = false;
   bool no_operations = false;
   bool quiet = false;
+  std::string coordinator = "embedded";
   std::string plant;
   bool list_plants = false;
   bool prove_plants = false;
@@ -36,10 +37,14 @@ double in_seconds(Duration d) { return static_cast<double>(d.count()) / 1e9; }
 
 void print_result(const RunResult& r) {
   fmt::print(
-      "seed {}: {:.1f} s simulated, {} operations on {} keys ({} writes unanswered), {} faults, {} "
+      "seed {}{}: {:.1f} s simulated, {} operations on {} keys ({} writes unanswered), {} faults, "
+      "{} "
       "messages, {} events, trace {:016x}: {}\n",
-      r.seed, in_seconds(r.simulated), r.operations, r.keys, r.unknown, r.faults, r.messages,
-      r.events, r.fingerprint, r.violations.empty() ? "ok" : "VIOLATION");
+      r.seed,
+      r.zookeeper ? fmt::format(" on ZooKeeper ({} sessions expired)", r.expirations)
+                  : std::string(),
+      in_seconds(r.simulated), r.operations, r.keys, r.unknown, r.faults, r.messages, r.events,
+      r.fingerprint, r.violations.empty() ? "ok" : "VIOLATION");
   for (const auto& violation : r.violations) fmt::print("  {}\n", violation);
 }
 
@@ -125,6 +130,9 @@ int main(int argc, char** argv) {
   app.add_option("--duration", arguments.seconds, "seconds of faults per seed (default: by seed)");
   app.add_option("--hours", arguments.hours,
                  "stop when so many hours were simulated; without --seeds from a random seed");
+  app.add_option("--coordinator", arguments.coordinator,
+                 "what the meta servers are coordinated by; drawn: the seed says")
+      ->check(CLI::IsMember({"drawn", "embedded", "zookeeper"}));
   app.add_option("--trace", arguments.trace, "with --seed: write a timeline to this file, or -");
   app.add_flag("--debug", arguments.debug, "the timeline has debug lines, too");
   app.add_flag("--no-operations", arguments.no_operations, "the timeline leaves out operations");
@@ -148,6 +156,9 @@ int main(int argc, char** argv) {
   RunOptions options;
   options.trace_debug = arguments.debug;
   options.trace_operations = !arguments.no_operations;
+  options.coordinator = arguments.coordinator == "drawn"       ? Coordinator::kDrawn
+                        : arguments.coordinator == "zookeeper" ? Coordinator::kZooKeeper
+                                                               : Coordinator::kEmbedded;
   if (arguments.seconds > 0) {
     options.duration = Duration(static_cast<int64_t>(arguments.seconds * 1e9));
   }
@@ -170,7 +181,9 @@ int main(int argc, char** argv) {
   squad.max_simulated = Duration(static_cast<int64_t>(arguments.hours * 3600e9));
   squad.progress = !arguments.quiet;
   squad.replay = fmt::format(
-      "{}{}", argv[0],
+      "{}{}{}", argv[0],
+      arguments.coordinator == "embedded" ? std::string()
+                                          : fmt::format(" --coordinator {}", arguments.coordinator),
       arguments.seconds > 0 ? fmt::format(" --duration {}", arguments.seconds) : std::string());
   if (arguments.seeds.empty() && arguments.hours > 0) {
     squad.first = std::random_device()() % 1'000'000'000;

@@ -4,14 +4,22 @@
 #include "engine/map_store.h"
 #include "idl/markab_types.h"
 #include "idl/meta_admin_types.h"
+#include "meta/zookeeper_election.h"
+#include "meta/zookeeper_store.h"
 #include "rpc/codec.h"
 
 namespace markab::sim {
 
 using pacifica::Role;
 
+constexpr const char* kClusterRoot = "/markab";
+
 SimCluster::SimCluster(uint64_t seed, const ClusterOptions& options)
     : options_(options), world_(seed), network_(world_), coordinator_(world_, network_) {
+  if (options.zookeeper) {
+    zookeeper_ = std::make_unique<SimZooKeeper>(world_, SimZooKeeper::Options{});
+    state_watch_ = std::make_unique<StateWatch>(*zookeeper_, watch_, kClusterRoot);
+  }
   metas_.resize(static_cast<size_t>(options.metas));
   for (int i = 0; i < options.metas; ++i) boot_meta(i);
   nodes_.resize(static_cast<size_t>(options.replicas));
@@ -59,7 +67,15 @@ std::vector<HostPort> SimCluster::addresses() const {
   auto out = meta_list();
   for (int i = 0; i < options_.replicas; ++i) out.push_back(replica_address(i));
   for (int i = 0; i < options_.clients; ++i) out.push_back(client_address(i));
-  out.push_back(SimCoordinator::kAddress);
+  for (auto coordinator : coordinators()) out.push_back(coordinator);
+  return out;
+}
+
+std::vector<HostPort> SimCluster::coordinators() const {
+  if (zookeeper_ == nullptr) return {SimCoordinator::kAddress};
+  std::vector<HostPort> out;
+  for (int i = 0; i < zookeeper_->servers(); ++i)
+    out.push_back(zookeeper_address(static_cast<size_t>(i)));
   return out;
 }
 
@@ -71,9 +87,7 @@ void SimCluster::boot_meta(int i) {
   meta.runtime = std::make_unique<SimRuntime>(world_, fmt::format("m{}.{}", i, ++meta.boots),
                                               SimRuntime::Options{});
   meta.network = network_.make(meta_address(i), *meta.runtime, 0);
-  auto session = coordinator_.connect(*meta.runtime, meta_address(i));
-  meta.store = SimCoordinator::make_store(session);
-  meta.election = SimCoordinator::make_election(session);
+  coordinate(i);
   meta.metrics = std::make_unique<MetricRegistry>();
   meta.dispatcher = std::make_unique<rpc::Dispatcher>();
   meta.http = std::make_unique<rpc::HttpRouter>();
@@ -88,6 +102,84 @@ void SimCluster::boot_meta(int i) {
   network_.up(meta_address(i), *meta.runtime, *meta.dispatcher);
 }
 
+// The metas' store and election, as options say.
+void SimCluster::coordinate(int i) {
+  auto& meta = metas_[static_cast<size_t>(i)];
+  if (zookeeper_ == nullptr) {
+    auto session = coordinator_.connect(*meta.runtime, meta_address(i));
+    meta.store = SimCoordinator::make_store(session);
+    meta.election = SimCoordinator::make_election(session);
+    return;
+  }
+  auto way = [this, self = meta_address(i)](size_t server, bool towards) {
+    auto other = zookeeper_address(server);
+    double reset = network_.faults().reset;
+    if (reset > 0 && world_.random().chance(reset)) return false;
+    return towards ? network_.passes(self, other) : network_.passes(other, self);
+  };
+  meta.client = zookeeper_->connect(*meta.runtime, 0, options_.zookeeper_timeout, way);
+  auto& shard = meta.runtime->shard(0);
+  auto election = std::make_unique<meta::ZooKeeperElection>(
+      shard, *meta.client, std::string(kClusterRoot) + "/lock", meta_address(i));
+  meta::ZooKeeperStoreOptions store;
+  store.root = kClusterRoot;
+  store.fence = [e = election.get()] { return e->fence(); };
+  store.on_fenced = [e = election.get()](const std::string& why) { e->resign(why); };
+  meta.store = meta::make_zookeeper_store(shard, *meta.client, std::move(store));
+  meta.election = std::move(election);
+}
+
+void SimCluster::stop_meta(int i, Task done) {
+  auto held = std::make_shared<Task>(std::move(done));
+  auto& meta = metas_[static_cast<size_t>(i)];
+  meta.runtime->shard(0).post([this, i, boots = meta.boots, held] {
+    metas_[static_cast<size_t>(i)].server->stop([this, i, boots, held] {
+      // Not from inside of its own task.
+      world_.schedule_after(std::chrono::milliseconds(1), [this, i, boots, held] {
+        if (!meta_up(i) || metas_[static_cast<size_t>(i)].boots != boots) return;
+        kill_meta(i);
+        (*held)();
+      });
+    });
+  });
+}
+
+void SimCluster::report_meta_death(int i) {
+  wire::report_death_request report;
+  report.node = meta_address(i);
+  report.reason = "the supervisor saw it end";
+  ask_meta(rpc::TaskCode::kReportDeath, rpc::encode_args(report), nullptr);
+}
+
+HostPort SimCluster::elected() const {
+  if (zookeeper_ == nullptr) return coordinator_.leader();
+  for (size_t i = 0; i < metas_.size(); ++i) {
+    if (metas_[i].election != nullptr && metas_[i].election->holds())
+      return meta_address(static_cast<int>(i));
+  }
+  return {};
+}
+
+void SimCluster::check_leaders() {
+  if (zookeeper_ == nullptr) return;
+  HostPort first;
+  for (size_t i = 0; i < metas_.size(); ++i) {
+    if (metas_[i].election == nullptr || !metas_[i].election->holds()) continue;
+    auto self = meta_address(static_cast<int>(i));
+    if (first) watch_.violation(fmt::format("both {} and {} may act as the leader", first, self));
+    first = self;
+  }
+}
+
+void SimCluster::check_ballots() {
+  if (state_watch_ == nullptr) return;
+  for (int i = 0; i < options_.replicas; ++i) {
+    if (!up(i)) continue;
+    for (const auto& replica : server(i).replicas())
+      state_watch_->seen(replica->gpid(), replica->ballot(), fmt::format("r{}", i));
+  }
+}
+
 void SimCluster::kill_meta(int i) {
   auto& meta = metas_[static_cast<size_t>(i)];
   network_.down(meta_address(i));
@@ -95,6 +187,7 @@ void SimCluster::kill_meta(int i) {
   meta.server.reset();
   meta.election.reset();
   meta.store.reset();
+  meta.client.reset();
   meta.network.reset();
   meta.commands.reset();
   meta.http.reset();

@@ -17,6 +17,8 @@
 #include "sim_files.h"
 #include "sim_network.h"
 #include "sim_runtime.h"
+#include "sim_zookeeper.h"
+#include "state_watch.h"
 #include "watch.h"
 
 namespace markab::sim {
@@ -31,6 +33,10 @@ struct ClusterOptions {
   uint64_t flush_after_log_bytes = 64u << 10;
   size_t cache_mutations = 4096;
   replica::DuplicationPeers duplication;
+  // The metas' coordination: their production store and election over the simulated ZooKeeper, or
+  // a simple stand-in of both.
+  bool zookeeper = false;
+  Duration zookeeper_timeout = std::chrono::seconds(4);
 };
 
 // How far a machine's clocks are from the world's.
@@ -46,7 +52,12 @@ class SimCluster {
 
   SimWorld& world() { return world_; }
   SimNetwork& network() { return network_; }
-  SimCoordinator& coordinator() { return coordinator_; }
+  // Nullptr in clusters that have the other one.
+  SimZooKeeper* zookeeper() { return zookeeper_.get(); }
+  StateWatch* state_watch() { return state_watch_.get(); }
+  static HostPort zookeeper_address(size_t server) {
+    return {0x0A000310 + static_cast<uint32_t>(server), 2181};
+  }
   Watch& watch() { return watch_; }
   const ClusterOptions& options() const { return options_; }
 
@@ -54,11 +65,21 @@ class SimCluster {
   static HostPort replica_address(int i) { return {0x0A000100 + static_cast<uint32_t>(i), 34801}; }
   static HostPort client_address(int i) { return {0x0A000200 + static_cast<uint32_t>(i), 1}; }
   std::vector<HostPort> addresses() const;
+  // Of the coordination service: one, or ZooKeeper's servers.
+  std::vector<HostPort> coordinators() const;
 
   // --- metas ---
   bool meta_up(int i) const { return metas_[static_cast<size_t>(i)].server != nullptr; }
   void boot_meta(int i);
   void kill_meta(int i);
+  // SIGTERM; then it is down. `done` runs unless it is killed before.
+  void stop_meta(int i, Task done);
+  // What a supervisor does when it saw the meta server end.
+  void report_meta_death(int i);
+  // Its session at ZooKeeper ends now.
+  void expire_meta(int i) { zookeeper_->expire(*metas_[static_cast<size_t>(i)].client); }
+  // Whom the coordination service takes for the leader; nobody: HostPort().
+  HostPort elected() const;
   SimRuntime& meta_runtime(int i) { return *metas_[static_cast<size_t>(i)].runtime; }
   // The state as the leader has it; nullptr while none serves.
   meta::MetaCore* leading_core();
@@ -107,6 +128,10 @@ class SimCluster {
   std::map<Gpid, Content> content(int i);
   // Asks for S9 now: at most one replica of a partition serves reads.
   void check_leases();
+  // At most one meta server may act as the leader at this moment (ZooKeeper only).
+  void check_leaders();
+  // No replica has a ballot that is not stored (ZooKeeper only).
+  void check_ballots();
   // Ends everything gracefully and says what was left behind ("" when nothing).
   std::string shut_down();
 
@@ -114,6 +139,7 @@ class SimCluster {
   struct Meta {
     std::unique_ptr<SimRuntime> runtime;
     std::unique_ptr<rpc::Network> network;
+    std::unique_ptr<zk::Client> client;
     std::unique_ptr<meta::StateStore> store;
     std::unique_ptr<meta::Election> election;
     std::unique_ptr<MetricRegistry> metrics;
@@ -145,6 +171,7 @@ class SimCluster {
     std::unique_ptr<client::Core> core;
   };
   std::vector<HostPort> meta_list() const;
+  void coordinate(int i);
   replica::ServerOptions server_options(int i) const;
   replica::OpenEngine open_engine(int i);
   void end_process(int i, bool with_machine);
@@ -156,6 +183,8 @@ class SimCluster {
   SimNetwork network_;
   SimCoordinator coordinator_;
   Watch watch_;
+  std::unique_ptr<SimZooKeeper> zookeeper_;
+  std::unique_ptr<StateWatch> state_watch_;
   std::vector<Meta> metas_;
   std::vector<Node> nodes_;
   std::vector<Client> clients_;

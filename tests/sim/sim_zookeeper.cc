@@ -39,6 +39,8 @@ struct SimZooKeeper::Connection {
   bool open = true;     // the client's end; false: given up
   bool broken = false;  // a message was lost: nothing passes after it
   std::shared_ptr<bool> cut;
+  std::shared_ptr<Way> way;
+  bool blocked(bool towards) const { return *cut || (*way && !(*way)(server, towards)); }
   int64_t session = 0;
   Task on_drop;  // the client's; runs on its shard
   std::shared_ptr<Callback<const std::shared_ptr<Connection>&, int64_t>> on_open;  // so does this
@@ -137,6 +139,10 @@ zk::Outcome SimZooKeeper::check(const std::vector<zk::Op>& ops, std::vector<Chan
 int64_t SimZooKeeper::commit(std::vector<Change> changes) {
   auto write = std::make_shared<Write>(Write{head_.zxid + 1, std::move(changes)});
   head_.apply(*write);
+  for (const Change& change : write->changes) {
+    if (!on_change_) break;
+    on_change_(change.path, change.kind == Change::Kind::kErase ? nullptr : &change.data);
+  }
   for (size_t i = 0; i < servers_.size(); ++i) {
     Server& server = servers_[i];
     Duration lag(static_cast<int64_t>(
@@ -224,7 +230,7 @@ void SimZooKeeper::answer(const std::shared_ptr<Connection>& connection, Task ta
   connection->answered_until = std::max(connection->answered_until, world_.now() + latency());
   auto held = std::make_shared<Task>(std::move(task));
   world_.schedule(connection->answered_until, [alive = alive_, connection, held] {
-    if (*connection->cut) connection->broken = true;
+    if (connection->blocked(false)) connection->broken = true;
     if (!*alive || !connection->open || connection->broken || connection->node.killed()) return;
     connection->node.shard(connection->shard).post([connection, held] {
       if (connection->open) (*held)();
@@ -242,7 +248,7 @@ void SimZooKeeper::arrive(const std::shared_ptr<Connection>& connection, Request
   auto held = std::make_shared<Request>(std::move(request));
   connection->arrived_until = std::max(connection->arrived_until, world_.now() + latency());
   world_.schedule(connection->arrived_until, [this, alive = alive_, connection, held] {
-    if (*connection->cut) connection->broken = true;
+    if (connection->blocked(true)) connection->broken = true;
     if (!*alive || connection->broken || !connection->on_drop) return;
     auto session = sessions_.find(connection->session);
     if (!serves(static_cast<int>(connection->server)) || session == sessions_.end() ||
@@ -284,8 +290,13 @@ void SimZooKeeper::serve_next(const std::shared_ptr<Connection>& connection) {
 
 class SimZooKeeperClient final : public zk::Client {
  public:
-  SimZooKeeperClient(SimZooKeeper& ensemble, SimRuntime& node, int shard, Duration timeout)
-      : ensemble_(ensemble), node_(node), shard_(shard), timeout_(timeout) {}
+  SimZooKeeperClient(SimZooKeeper& ensemble, SimRuntime& node, int shard, Duration timeout,
+                     SimZooKeeper::Way way)
+      : ensemble_(ensemble),
+        node_(node),
+        shard_(shard),
+        timeout_(timeout),
+        way_(std::make_shared<SimZooKeeper::Way>(std::move(way))) {}
   ~SimZooKeeperClient() override {
     *alive_ = false;
     if (connection_ != nullptr) connection_->open = false;
@@ -447,6 +458,7 @@ class SimZooKeeperClient final : public zk::Client {
     size_t server = ensemble_.world_.random().below(ensemble_.servers_.size());
     connection_ = std::make_shared<Connection>(node_, shard_, server);
     connection_->cut = cut_;
+    connection_->way = way_;
     connection_->on_drop = [this, alive = alive_, c = connection_.get()] {
       if (*alive && connection_.get() == c) lost();
     };
@@ -461,7 +473,7 @@ class SimZooKeeperClient final : public zk::Client {
     auto& world = ensemble_.world_;
     world.schedule_after(ensemble_.latency(),
                          [this, alive = alive_, c = connection_, session = session_, seen = seen_] {
-                           if (*alive && !*c->cut && c->open)
+                           if (*alive && c->open && !c->blocked(true))
                              ensemble_.open(c, session, seen, timeout_);
                          });
   }
@@ -527,6 +539,7 @@ class SimZooKeeperClient final : public zk::Client {
   Callback<zk::Event> on_event_;
   std::shared_ptr<Connection> connection_;
   std::shared_ptr<bool> cut_ = std::make_shared<bool>(false);
+  const std::shared_ptr<SimZooKeeper::Way> way_;
   int64_t session_ = 0;
   int64_t seen_ = 0;  // the newest write that it was told of
   bool linked_ = false;
@@ -575,8 +588,8 @@ SimZooKeeper::SimZooKeeper(SimWorld& world, const Options& options)
 SimZooKeeper::~SimZooKeeper() { *alive_ = false; }
 
 std::unique_ptr<zk::Client> SimZooKeeper::connect(SimRuntime& node, int shard,
-                                                  Duration session_timeout) {
-  return std::make_unique<SimZooKeeperClient>(*this, node, shard, session_timeout);
+                                                  Duration session_timeout, Way way) {
+  return std::make_unique<SimZooKeeperClient>(*this, node, shard, session_timeout, std::move(way));
 }
 
 void SimZooKeeper::down() {

@@ -9,6 +9,7 @@
 //   zookeeper.stop_server(1); zookeeper.start_server(1);
 //   zookeeper.expire(*client);                          // its session ends now, before its time:
 //                                                       // what an operator's tool can do
+//   zookeeper.on_change(...);                           // hears of each write, in their order
 //
 // What ZooKeeper guarantees holds, and not more: requests of one session take effect in order and
 // are answered in order; a client sees its own writes and never goes back in time, not even when it
@@ -40,8 +41,14 @@ class SimZooKeeper {
   SimZooKeeper(SimWorld& world, const Options& options);
   ~SimZooKeeper();
 
+  // Whether a message passes between this client and that server, towards it (or back). The
+  // connection is broken from the first one that does not.
+  using Way = Function<bool(size_t server, bool towards)>;
+
   // A client of the node's process; it ends with that process' objects. The ensemble outlives it.
-  std::unique_ptr<zk::Client> connect(SimRuntime& node, int shard, Duration session_timeout);
+  // Without a `way` nothing but cut() is between the client and all servers.
+  std::unique_ptr<zk::Client> connect(SimRuntime& node, int shard, Duration session_timeout,
+                                      Way way = {});
 
   void down();
   void up();
@@ -52,7 +59,13 @@ class SimZooKeeper {
   void heal(zk::Client& client);
   void expire(zk::Client& client);
   void set_latency(Duration least, Duration most);
+  void set_lag(Duration most) { options_.max_lag = most; }
+  int servers() const { return options_.servers; }
 
+  // Each change in the order of writes: the path, and the new data or null when the node goes.
+  void on_change(Callback<const std::string&, const std::string*> watch) {
+    on_change_ = std::move(watch);
+  }
   // What is stored, by path.
   std::map<std::string, std::string> data() const;
   bool has_session(int64_t id) const { return sessions_.count(id) != 0; }
@@ -123,6 +136,7 @@ class SimZooKeeper {
   int64_t next_session_ = 0x100;
   uint64_t expirations_ = 0;
   std::vector<std::weak_ptr<Connection>> connections_;
+  Callback<const std::string&, const std::string*> on_change_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -39,6 +39,20 @@ ClusterOptions draw_cluster(Random& random) {
   return options;
 }
 
+// Not from the same dice as the cluster: a seed's cluster and faults are the same on either.
+bool on_zookeeper(const RunOptions& options) {
+  if (options.coordinator != Coordinator::kDrawn)
+    return options.coordinator == Coordinator::kZooKeeper;
+  return Random(options.seed ^ 0x7a6f6f6b65657065).chance(0.5);
+}
+
+ClusterOptions with_coordinator(const RunOptions& options, ClusterOptions cluster) {
+  cluster.zookeeper = on_zookeeper(options);
+  constexpr Duration kTimeouts[] = {seconds(2), seconds(4), seconds(10)};
+  cluster.zookeeper_timeout = kTimeouts[options.seed % 3];
+  return cluster;
+}
+
 // Writes the timeline: who, when, what.
 class Timeline {
  public:
@@ -80,9 +94,11 @@ class Run {
   explicit Run(const RunOptions& options)
       : options_(options),
         dice_(options.seed ^ 0x6d61726b61622d73),
-        cluster_(options.seed, draw_cluster(dice_)) {
+        cluster_(options.seed, with_coordinator(options, draw_cluster(dice_))) {
     timeline_ = std::make_unique<Timeline>(options.trace, cluster_.world(), options.trace_debug);
-    faults_ = std::make_unique<Faults>(cluster_, draw_plan(dice_));
+    auto plan = draw_plan(dice_);
+    if (cluster_.zookeeper() != nullptr) add_zookeeper_faults(plan, options.seed);
+    faults_ = std::make_unique<Faults>(cluster_, plan);
     workload_ = std::make_unique<Workload>(cluster_, draw_workload());
   }
 
@@ -126,7 +142,9 @@ class Run {
     }
     cluster_.create_table("sim", 1 << dice_.below(4));
     cluster_.network().on_answer([this](HostPort to) {
-      if (to.ipv4 >= SimCluster::client_address(0).ipv4) cluster_.check_leases();
+      if (to.ipv4 < SimCluster::client_address(0).ipv4) return;
+      cluster_.check_leases();
+      cluster_.check_leaders();
     });
     watch_leases();
     change_pace(true);
@@ -136,6 +154,8 @@ class Run {
 
   void watch_leases() {
     cluster_.check_leases();
+    cluster_.check_leaders();
+    cluster_.check_ballots();
     world().schedule_after(kLeaseCheck, [this] { watch_leases(); });
   }
 
@@ -202,8 +222,22 @@ class Run {
     workload_->judge(cluster_.watch());
     world().run_for(seconds(3));  // members hear of the last commit
     compare_members();
+    compare_state();
     if (!clean()) return;
     if (auto left = cluster_.shut_down(); !left.empty()) complain("at shutdown " + left);
+  }
+
+  void compare_state() {
+    if (cluster_.state_watch() == nullptr) return;
+    std::string difference;
+    auto same = [&] {
+      auto* core = cluster_.leading_core();
+      difference = core == nullptr ? std::string("no meta server leads any more")
+                                   : cluster_.state_watch()->difference(*core);
+      return difference.empty();
+    };
+    for (int attempt = 0; attempt < 20 && !same(); ++attempt) world().run_for(milliseconds(100));
+    if (!difference.empty()) complain(difference);
   }
 
   // At rest all members have the same rows. Who left the group without having heard of it stands
@@ -249,6 +283,10 @@ class Run {
     out.messages = cluster_.network().messages();
     out.events = world().events_run();
     out.keys = workload_->keys();
+    if (auto* zookeeper = cluster_.zookeeper()) {
+      out.zookeeper = true;
+      out.expirations = zookeeper->expirations();
+    }
     return out;
   }
 

@@ -12,10 +12,16 @@
 
 namespace markab::sim {
 
+// What the meta servers are coordinated by: production code over a simulated ZooKeeper, or a
+// stand-in for the embedded one.
+enum class Coordinator { kDrawn, kEmbedded, kZooKeeper };
+
 struct RunOptions {
   uint64_t seed = 1;
   // How long faults strike; by default the seed says.
   std::optional<Duration> duration;
+  // Drawn: the seed says.
+  Coordinator coordinator = Coordinator::kEmbedded;
   // The timeline goes there; nullptr: there is none.
   std::FILE* trace = nullptr;
   bool trace_operations = true;
@@ -33,6 +39,8 @@ struct RunResult {
   uint64_t messages = 0;
   uint64_t events = 0;
   size_t keys = 0;
+  bool zookeeper = false;
+  uint64_t expirations = 0;  // of ZooKeeper's sessions
 };
 
 RunResult run(const RunOptions& options);
