@@ -100,7 +100,12 @@ void MetaCore::take_report(Node& node, const ReplicaReport& report, SyncReply& r
   if (table->info.status != TableStatus::kAvailable && !dropped) return;
   if (p->config.is_member(node.address)) {
     p->serving[node.address] = report;
-    if (node.address == p->config.primary) check_primary_report(*table, *p, node);
+    p->created.insert(node.address);
+    if (node.address == p->config.primary) {
+      check_primary_report(*table, *p, node);
+    } else if (p->config.ballot == 1 && !alive(p->config.primary)) {
+      cure(*table, *p);  // it waited for that
+    }
     return;
   }
   if (p->cure && p->cure->node == node.address) {
@@ -141,6 +146,7 @@ void MetaCore::take_absence(Node& node, Table& table, Partition& p) {
       table.info.status != TableStatus::kAvailable)
     return;
   p.serving.erase(node.address);
+  p.created.erase(node.address);
   if (p.creating.count(node.address) != 0) return;
   if (p.changed.ns != 0 && now() - p.changed < kReportDelay) return;
   if (p.config.ballot == 1) {
@@ -166,7 +172,7 @@ void MetaCore::take_absence(Node& node, Table& table, Partition& p) {
       const Node* n = find_node(member);
       unknown = unknown || (n != nullptr && n->alive && !has_told(n));
     }
-    if (unknown) return;  // decided when the others have reported
+    if (unknown || !may_go(p, node.address)) return;  // decided when the others have reported
   }
   if (p.config.primary == node.address && effective_level() > Level::kBlind) {
     fail_over(table, p, ChangeType::kDowngradeToInactive, node.address,

@@ -15,6 +15,10 @@ void MetaCore::cure(Table& table, Partition& p) {
   HostPort primary = p.config.primary;
   if (primary && !alive(primary)) {
     p.move.reset();
+    if (!may_go(p, primary)) {
+      p.trouble = fmt::format("the primary {} is dead, and nobody else has a replica yet", primary);
+      return;
+    }
     fail_over(table, p, ChangeType::kDowngradeToInactive, primary,
               fmt::format("the primary {} is dead", primary));
     return;

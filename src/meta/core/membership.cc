@@ -49,10 +49,12 @@ void MetaCore::on_update(uint64_t token, const UpdateRequest& request, Moment t,
     return refuse(Errc::kInvalidParameters, "that is not for a replica to ask");
   }
   if (request.type == ChangeType::kDowngradeToInactive && p->creating.count(request.node) != 0) {
-    // It was asked before the order to create its replica arrived.
-    create_replicas(*p);
+    // It was asked before the order to create its replica arrived, or it leaves.
+    hurry(DeliveryKey{pid, request.node, request.node});
     return refuse(Errc::kInvalidVersion, "its replica is just being created");
   }
+  if (request.type == ChangeType::kDowngradeToInactive && !may_go(*p, request.node))
+    return refuse(Errc::kBusy, "no other member is known to have made its replica yet");
   auto next = changed(p->config, request.type, request.node);
   if (!next) return refuse(Errc::kInvalidVersion, next.error().message());
   PartitionConfig asked = request.config;
@@ -78,6 +80,22 @@ void MetaCore::fail_over(Table& table, Partition& p, ChangeType type, HostPort n
   store_change(table, p, std::move(next), type, node, std::move(reason), Tell::kMembers);
 }
 
+// The first members are named before any of them has a replica. Until one besides `node` is known
+// to have made it, `node` stays a member: what is empty at one may be full elsewhere, and with the
+// ballot raised nobody would be told to create anything any more.
+bool MetaCore::may_go(const Partition& p, HostPort node) const {
+  if (p.config.ballot != 1) return true;
+  auto members = p.config.members();
+  if (members.size() == 1) return p.created.count(node) != 0;
+  return std::any_of(members.begin(), members.end(), [&](HostPort member) {
+    return member != node && p.created.count(member) != 0;
+  });
+}
+
+bool MetaCore::may_lead(const Partition& p, HostPort node) const {
+  return p.config.ballot != 1 || p.created.count(node) != 0;
+}
+
 void MetaCore::promote(Table& table, Partition& p, HostPort node, std::string reason) {
   store_change(table, p, changed(p.config, ChangeType::kUpgradeToPrimary, node).value(),
                ChangeType::kUpgradeToPrimary, node, std::move(reason), Tell::kMembers);
@@ -92,14 +110,15 @@ void MetaCore::regrant(Table& table, Partition& p, std::string reason) {
 
 bool MetaCore::elect(const Table& table, PartitionConfig& next) {
   MARKAB_ASSERT(!next.primary, "an election without need", next.pid);
+  const Partition& p = *find_partition(next.pid);
   std::vector<HostPort> candidates;
   for (HostPort node : next.secondaries) {
-    if (eligible(node)) candidates.push_back(node);
+    if (eligible(node) && may_lead(p, node)) candidates.push_back(node);
   }
   if (candidates.empty()) {  // one that is about to leave is better than none
     for (HostPort node : next.secondaries) {
       const Node* n = find_node(node);
-      if (n != nullptr && n->alive && n->heard) candidates.push_back(node);
+      if (n != nullptr && n->alive && n->heard && may_lead(p, node)) candidates.push_back(node);
     }
   }
   HostPort chosen = best_primary(table, candidates);
@@ -168,7 +187,8 @@ void MetaCore::on_step_down_result(Gpid pid, Ballot ballot, Errc error, Decree c
   Table* table = table_of(pid);
   Partition* p = partition_of(pid);
   if (p == nullptr || !p->move || p->pending || p->config.ballot != ballot) return;
-  if (error == Errc::kOk || error == Errc::kObjectNotFound) {
+  // Who has no replica leads nothing, unless it has yet to be told to create it.
+  if (error == Errc::kOk || (error == Errc::kObjectNotFound && may_go(*p, p->move->from))) {
     finish_move(*table, *p, committed);
     return;
   }
@@ -185,7 +205,7 @@ void MetaCore::finish_move(Table& table, Partition& p, Decree committed) {
   Partition::Move move = *p.move;
   PartitionConfig next = changed(p.config, ChangeType::kDowngradeToSecondary, move.from).value();
   next.last_committed = std::max(next.last_committed, committed);
-  if (move.to && p.config.is_secondary(move.to) && eligible(move.to)) {
+  if (move.to && p.config.is_secondary(move.to) && eligible(move.to) && may_lead(p, move.to)) {
     std::erase(next.secondaries, move.to);
     next.primary = move.to;
   } else {
@@ -268,8 +288,17 @@ void MetaCore::deliver(const Partition& p, HostPort target, ChangeType type, Hos
       target != node &&
       (type == ChangeType::kAddSecondary || type == ChangeType::kRemove ||
        type == ChangeType::kAddSecondaryForBalance || type == ChangeType::kDowngradeToInactive);
-  d = Delivery{type, node, p.config.ballot, now(), false, about_other};
+  d = Delivery{type, node, p.config.ballot, now(), false, about_other, false};
   emit(Propose{p.config.pid, target, type, node, p.config.ballot});
+}
+
+// Again, at once, but once only until it is repeated anyhow: who asks for it at each time that it
+// is told would make a storm of it.
+void MetaCore::hurry(const DeliveryKey& key) {
+  auto it = deliveries_.find(key);
+  if (it == deliveries_.end() || it->second.hurried) return;
+  it->second.hurried = true;
+  emit(Propose{key.pid, key.target, it->second.type, key.node, it->second.ballot});
 }
 
 void MetaCore::forget_deliveries(Gpid pid) {
@@ -293,7 +322,11 @@ void MetaCore::on_proposal_result(const Propose& sent, Errc error, Moment t, Act
     return;
   }
   deliveries_.erase(it);
-  if (Partition* p = partition_of(sent.pid)) p->creating.erase(sent.target);
+  Table* table = table_of(sent.pid);
+  Partition* p = partition_of(sent.pid);
+  if (p == nullptr || p->creating.erase(sent.target) == 0) return;
+  p->created.insert(sent.target);
+  if (!alive(p->config.primary)) cure(*table, *p);  // it waited for that
 }
 
 void MetaCore::resend_deliveries() {
@@ -309,6 +342,7 @@ void MetaCore::resend_deliveries() {
     if (now() - d.sent >= (d.confirmed ? options_.remind_after : options_.resend_after)) {
       d.sent = now();
       d.confirmed = false;
+      d.hurried = false;
       emit(Propose{key.pid, key.target, d.type, key.node, d.ballot});
     }
     ++it;

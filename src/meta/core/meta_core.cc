@@ -121,6 +121,7 @@ void MetaCore::apply_change(Gpid pid, const Completion& done) {
   p->changed = now();
   p->move.reset();
   p->creating.clear();
+  p->created.clear();
   if (p->cure && (p->config.primary != before.primary || change.node == p->cure->node))
     p->cure.reset();
   account(*p, +1);

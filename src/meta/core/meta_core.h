@@ -170,6 +170,8 @@ class MetaCore {
   Table* table_of(Gpid pid);
   Partition* partition_of(Gpid pid);
   void fail_over(Table& table, Partition& p, ChangeType type, HostPort node, std::string reason);
+  bool may_go(const Partition& p, HostPort node) const;
+  bool may_lead(const Partition& p, HostPort node) const;
   void promote(Table& table, Partition& p, HostPort node, std::string reason);
   void regrant(Table& table, Partition& p, std::string reason);
   // Completes `next`, which has no primary, with the best living secondary, if there is one.
@@ -264,6 +266,7 @@ class MetaCore {
     Instant sent;
     bool confirmed = false;  // only cures stay after that, to be reminded of
     bool is_cure = false;
+    bool hurried = false;  // it was repeated before its time, since then
   };
   // By partition, target and the node it is about.
   struct DeliveryKey {
@@ -272,6 +275,7 @@ class MetaCore {
     HostPort node;
     friend auto operator<=>(const DeliveryKey&, const DeliveryKey&) = default;
   };
+  void hurry(const DeliveryKey& key);
   std::map<DeliveryKey, Delivery> deliveries_;
 
   struct Leave {

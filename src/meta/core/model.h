@@ -204,7 +204,9 @@ struct Partition {
   int preferred_dropped = -1;  // where the walk over `dropped` goes on; -1: at the greatest
   std::map<HostPort, ReplicaReport> serving;  // the members' last reports
   std::set<HostPort>
-      creating;         // members that were told to create their empty replica and did not confirm
+      creating;  // members that were told to create their empty replica and did not confirm
+  // Members that were heard to have their replica since this leader knows this membership.
+  std::set<HostPort> created;
   Instant changed;      // when this leader last changed the membership
   Instant regranted;    // when its primary last got a new ballot for having restarted
   std::string trouble;  // why no primary can be chosen; "" otherwise

@@ -131,6 +131,7 @@ TEST_F(FailoverTest, AReportAboutAnEarlierIncarnationIsNoNews) {
 // lease from the leader before.
 TEST_F(FailoverTest, ANewLeaderLetsABeaconTellWhomAReportIsAbout) {
   ASSERT_TRUE(w.restart().ok());
+  for (HostPort n : {a, b, c}) w.sync(n, w.reports_of(n));
   w.changes.clear();
   w.report_death(a, 1000);
   EXPECT_EQ(w.core->alive_nodes(), 3);
@@ -374,6 +375,81 @@ TEST_F(FailoverTest, AnEmptyDiskDoesNotMakeAFreshTableBeginAnew) {
   w.sync(config.secondaries[1], w.reports_of(config.secondaries[1]));
   w.sync(config.secondaries[0]);
   EXPECT_EQ(w.proposals_to(config.primary, ChangeType::kAssignPrimary, config.primary), 1);
+}
+
+// Found by the simulator: power was lost, a table was created before anybody noticed, and each node
+// that came back was replaced by another that had nothing either.
+TEST_F(FailoverTest, MembersThatAllRestartBeforeTheyHeardOfTheTableCreateItThen) {
+  w.confirm_proposals = false;
+  ASSERT_EQ(w.create("young", 1).err, Errc::kOk);
+  const Gpid pid{w.core->find_table("young")->info.id, 0};
+  const PartitionConfig config = w.config(pid);
+  for (HostPort n : config.members()) {
+    w.beacon(n, 2000);  // a new incarnation: the earlier one is dead
+    EXPECT_EQ(w.config(pid), config);
+  }
+  w.run_ms(10'000);
+  w.proposals.clear();
+  std::vector<ReplicaReport> of_t;
+  for (HostPort n : config.members()) {
+    EXPECT_EQ(w.proposals_to(config.primary, ChangeType::kAssignPrimary, config.primary), 0);
+    of_t = w.reports_of(n);
+    std::erase_if(of_t, [&](const ReplicaReport& r) { return r.pid == pid; });
+    w.sync(n, of_t);
+  }
+  EXPECT_EQ(w.config(pid), config);
+  EXPECT_EQ(w.proposals_to(config.primary, ChangeType::kAssignPrimary, config.primary), 1);
+}
+
+TEST_F(FailoverTest, AMemberThatTellsOfItsReplicaTakesOverAFreshTable) {
+  w.confirm_proposals = false;
+  ASSERT_EQ(w.create("young", 1).err, Errc::kOk);
+  const Gpid pid{w.core->find_table("young")->info.id, 0};
+  const PartitionConfig config = w.config(pid);
+  w.report_death(config.primary, 1000);
+  EXPECT_EQ(w.config(pid), config) << "who is there may have nothing yet";
+  HostPort second = config.secondaries[1];
+  EXPECT_EQ(w.ask_change(pid, ChangeType::kDowngradeToInactive, second).err, Errc::kInvalidVersion)
+      << "it is just being told";
+  w.sync(second, w.reports_of(second));
+  EXPECT_EQ(w.config(pid).primary, second);
+  EXPECT_EQ(w.config(pid).ballot, 2);
+}
+
+// Found by the simulator: two that were about to leave asked to be removed whenever they were told
+// to create, and each request had all three told again.
+TEST_F(FailoverTest, WhoAsksToBeRemovedWhileItIsToCreateIsNotToldMoreOftenForThat) {
+  w.confirm_proposals = false;
+  ASSERT_EQ(w.create("young", 1).err, Errc::kOk);
+  const Gpid pid{w.core->find_table("young")->info.id, 0};
+  HostPort leaver = w.config(pid).secondaries[0];
+  EXPECT_EQ(w.proposals_to(leaver, ChangeType::kAddSecondary, leaver), 1);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(w.ask_change(pid, ChangeType::kDowngradeToInactive, leaver).err,
+              Errc::kInvalidVersion);
+  }
+  EXPECT_EQ(w.proposals_to(leaver, ChangeType::kAddSecondary, leaver), 2);
+  w.run_ms(3000);
+  EXPECT_GT(w.proposals_to(leaver, ChangeType::kAddSecondary, leaver), 2);
+  EXPECT_LT(w.proposals_to(leaver, ChangeType::kAddSecondary, leaver), 30);
+}
+
+// The third way to the same: the role was moved before anybody had heard of the table.
+TEST_F(FailoverTest, AFreshTableKeepsItsBallotWhenItsPrimaryLeavesWithoutHavingMadeIt) {
+  w.confirm_proposals = false;
+  w.answer_step_downs = false;
+  ASSERT_EQ(w.create("young", 1).err, Errc::kOk);
+  const Gpid pid{w.core->find_table("young")->info.id, 0};
+  const PartitionConfig config = w.config(pid);
+  uint64_t token = w.next_token++;
+  w.event([&](Actions& out) { w.core->on_leave(token, config.primary, 1000, w.now(), out); });
+  for (int i = 0; i < 3; ++i) {
+    w.event([&](Actions& out) {
+      w.core->on_step_down_result(pid, 1, Errc::kObjectNotFound, 0, w.now(), out);
+    });
+    EXPECT_EQ(w.config(pid), config);
+    w.run_ms(500);
+  }
 }
 
 }  // namespace
