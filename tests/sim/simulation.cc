@@ -22,6 +22,7 @@ constexpr Duration kProgressBound = seconds(30);
 constexpr Duration kReadBound = seconds(60);
 // How often leases are looked at besides each answer to a client.
 constexpr Duration kLeaseCheck = milliseconds(100);
+constexpr Duration kNextLeader = seconds(30);
 
 // The seed's cluster.
 ClusterOptions draw_cluster(Random& random) {
@@ -229,6 +230,9 @@ class Run {
 
   void compare_state() {
     if (cluster_.state_watch() == nullptr) return;
+    // A leader whose session was ended before its time may just have found out: who comes next
+    // waits for its lease.
+    world().run_until([this] { return cluster_.leading_core() != nullptr; }, kNextLeader);
     std::string difference;
     auto same = [&] {
       auto* core = cluster_.leading_core();
