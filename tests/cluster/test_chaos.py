@@ -19,6 +19,7 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "chaos"))
 import netbox  # noqa: E402
+import small_disk  # noqa: E402
 from onebox import BIN, wait_until  # noqa: E402
 
 ROUNDS = int(os.environ.get("MARKAB_CHAOS_ROUNDS", "15"))
@@ -111,27 +112,15 @@ def isolate_from_servers(box, dice):
     box.heal()
 
 
-def _fill(node):
-    path = os.path.join(node.disk(), "filler")
-    with open(path, "wb", buffering=0) as out:
-        chunk = b"x" * (1 << 20)
-        while chunk:
-            try:
-                out.write(chunk)
-            except OSError:
-                chunk = chunk[:len(chunk) // 2]
-    return path
-
-
 def fill_a_disk(box, dice):
-    filler = _fill(dice.choice(box.replicas))
+    filler = small_disk.fill(dice.choice(box.replicas).disk())
     time.sleep(dice.uniform(1, 4))
     os.remove(filler)
 
 
 def fill_every_disk_and_kill_one(box, dice):
     """Its log ends where the disk did."""
-    fillers = [_fill(node) for node in box.replicas]
+    fillers = [small_disk.fill(node.disk()) for node in box.replicas]
     time.sleep(dice.uniform(0.5, 2))
     node = dice.choice(box.replicas)
     node.kill()

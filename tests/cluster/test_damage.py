@@ -5,11 +5,11 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
 
+import small_disk
 import wire_client
 from onebox import Box, free_port_base, wait_until
 
@@ -167,34 +167,16 @@ def small_disks(tmp_path):
         folder = os.path.join(box.dir, name, "disk1")
         os.rename(folder, folder + ".large")
         os.mkdir(folder)
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % FULL_DISK_MIB, "markab-test", folder],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode != 0:
-            unmount(mounted)
-            pytest.skip("a small disk cannot be mounted here: " + done.stdout.strip())
+        refused = small_disk.mount(folder, FULL_DISK_MIB)
+        if refused:
+            small_disk.unmount(mounted)
+            pytest.skip("a small disk cannot be mounted here: " + refused)
         mounted.append(folder)
         shutil.copytree(folder + ".large", folder, dirs_exist_ok=True)
     box.start()
     yield box, mounted
     box.stop()
-    unmount(mounted)
-
-
-def unmount(folders):
-    for folder in folders:
-        subprocess.run(["umount", "-l", folder], check=False)
-
-
-def fill_disk(folder):
-    path = os.path.join(folder, "filler")
-    with open(path, "wb", buffering=0) as out:
-        chunk = b"x" * (1 << 20)
-        while chunk:
-            try:
-                out.write(chunk)
-            except OSError:
-                chunk = chunk[:len(chunk) // 2]
-    return path
+    small_disk.unmount(mounted)
 
 
 def test_full_disk_refuses_writes_and_recovers(small_disks, record_property):
@@ -203,7 +185,7 @@ def test_full_disk_refuses_writes_and_recovers(small_disks, record_property):
     table = wire_client.Table(box.metas, "full")
     fill(table)
     box.wait_healthy("full")
-    fillers = [fill_disk(d) for d in disks]
+    fillers = [small_disk.fill(d) for d in disks]
     refusals, unknown = [], 0
     end = time.monotonic() + NOTICED_SECONDS
     attempt = 0

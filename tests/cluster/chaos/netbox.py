@@ -6,7 +6,11 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import small_disk  # noqa: E402
 
 NET = "10.77.0."
 PORT = 34801
@@ -139,11 +143,10 @@ class NetBox:
 
     def _mount(self, folder, mib):
         os.makedirs(folder)
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % mib, "markab-test", folder],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode == 0:
+        mounted = small_disk.mount(folder, mib) == ""
+        if mounted:
             self.disks.append(folder)
-        return done.returncode == 0
+        return mounted
 
     def _space(self, name):
         ip("netns", "add", name)
@@ -185,6 +188,5 @@ class NetBox:
                     break
                 time.sleep(0.1)
         self.spaces = []
-        for folder in self.disks:
-            subprocess.run(["umount", "-l", folder], check=False)
+        small_disk.unmount(self.disks)
         self.disks = []
