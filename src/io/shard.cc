@@ -5,9 +5,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -18,78 +15,9 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "io/real_shard.h"
 
 namespace markab::io {
-
-namespace asio = boost::asio;
-
-class RealShard final : public Shard {
- public:
-  explicit RealShard(int index)
-      : index_(index),
-        context_(1),
-        work_(asio::make_work_guard(context_)),
-        thread_([this] { run(); }) {}
-
-  void post(Task task) override { asio::post(context_, std::move(task)); }
-
-  TimerHandle after(Duration delay, Task task) override {
-    MARKAB_ASSERT(in_thread(), "a timer is set from another thread than its shard's", index_);
-    return TimerHandle(std::make_unique<Timer>(context_, delay, std::move(task)));
-  }
-
-  Instant now() const override {
-    return {
-        std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())
-            .count()};
-  }
-  int64_t wall_us() const override {
-    return std::chrono::duration_cast<std::chrono::microseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
-  }
-  bool in_thread() const override { return std::this_thread::get_id() == thread_.get_id(); }
-  asio::any_io_executor executor() override { return context_.get_executor(); }
-  int index() const override { return index_; }
-
-  asio::io_context& context() { return context_; }
-  void stop() {
-    work_.reset();
-    context_.stop();
-  }
-  void join() {
-    if (thread_.joinable()) thread_.join();
-  }
-
- private:
-  struct Timer final : TimerHandle::Impl {
-    // The closure outlives a cancelled timer inside asio's queue; `task` is shared so that
-    // cancelling empties it.
-    Timer(asio::io_context& context, Duration delay, Task task)
-        : timer(context, std::chrono::steady_clock::now() + delay),
-          task(std::make_shared<Task>(std::move(task))) {
-      timer.async_wait([held = this->task](const boost::system::error_code& error) {
-        if (error || !*held) return;
-        Task run = std::move(*held);
-        run();
-      });
-    }
-    ~Timer() override { *task = nullptr; }
-    asio::steady_timer timer;
-    std::shared_ptr<Task> task;
-  };
-
-  void run() {
-    auto name = fmt::format("shard{}", index_);
-    pthread_setname_np(pthread_self(), name.c_str());
-    context_.run();
-  }
-
-  const int index_;
-  asio::io_context context_;
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
-  std::thread thread_;  // last: starts when all else is there
-};
 
 namespace {
 
@@ -231,7 +159,7 @@ BlockingPool& RealRuntime::blocking() { return *blocking_; }
 BlockingPool& RealRuntime::range_reads() { return range_reads_ ? *range_reads_ : *blocking_; }
 BlockingPool& RealRuntime::syncing() { return syncing_ ? *syncing_ : *blocking_; }
 BlockingPool& RealRuntime::background() { return background_ ? *background_ : *blocking_; }
-asio::io_context& RealRuntime::context(int index) { return shards_.at(index)->context(); }
+Poller& RealRuntime::poller(int index) { return shards_.at(index)->poller(); }
 
 void RealRuntime::run_and_wait(int index, Task task) {
   MARKAB_ASSERT(!shards_.at(index)->in_thread(), "a shard would wait for itself", index);

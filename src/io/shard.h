@@ -1,7 +1,7 @@
 #pragma once
 // A shard of the machine: one event loop, one thread, a clock and timers. Everything that a
 // connection or a replica does happens on its shard, so that no lock is needed. This is a seam:
-// RealShard runs an io_context on a thread; the simulator runs all shards of all nodes in one
+// RealShard runs an event loop on a thread; the simulator runs all shards of all nodes in one
 // thread against a virtual clock.
 
 #include <boost/asio/any_io_executor.hpp>
@@ -95,6 +95,7 @@ struct RealRuntimeOptions {
   int background_threads = 0;  // 0: so does background work
 };
 
+class Poller;
 class RealShard;
 
 // The real side: starts its threads in the constructor.
@@ -109,8 +110,8 @@ class RealRuntime final : public Runtime {
   BlockingPool& range_reads() override;
   BlockingPool& syncing() override;
   BlockingPool& background() override;
-  // The io_context under a shard, for sockets.
-  boost::asio::io_context& context(int index);
+  // Of a shard, for sockets.
+  Poller& poller(int index);
   // Runs `task` on shard `index` and waits for it. Not from a shard's thread.
   void run_and_wait(int index, Task task);
   // Ends the loops and joins all threads; queued tasks are dropped. Owners must have stopped what

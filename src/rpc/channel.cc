@@ -9,14 +9,15 @@
 #include <cerrno>
 #include <cstring>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
 #include "base/random.h"
+#include "io/poller.h"
 #include "rpc/call_table.h"
 #include "rpc/frame.h"
 #include "rpc/input.h"
-#include "rpc/poller.h"
 #include "rpc/process_metrics.h"
 
 namespace markab::rpc {
@@ -38,7 +39,7 @@ class Channels;
 
 // One connection to a peer, and the calls on it. Dialled by the first call; a break ends all its
 // calls and leaves the object ready for the next dial.
-class Link final : public Poller::Watcher {
+class Link final : public io::Poller::Watcher {
  public:
   Link(Channels& owner, HostPort peer) : owner_(owner), peer_(peer) {}
   ~Link() { hang_up(); }
@@ -106,24 +107,21 @@ class Link final : public Poller::Watcher {
   uint64_t incarnation_ = 0;  // of the connection; callbacks may end it and start another
 };
 
-class Channels final : public Network {
+class Channels final : public Network, public io::Poller::TurnEnd {
  public:
   Channels(io::RealRuntime& runtime, int index, const ChannelOptions& options)
       : options_(options),
         shard_(runtime.shard(index)),
         random_(static_cast<uint64_t>(shard_.now().ns) ^ static_cast<uint64_t>(index) << 48),
-        alive_(std::make_shared<bool>(true)) {
-    // Sockets belong to the shard; so does their poller. A shard that does not run yet does so
-    // soon.
-    poller_ = std::make_unique<Poller>(runtime.context(index), [this] { flush_dirty(); });
-  }
+        alive_(std::make_shared<bool>(true)),
+        poller_(runtime.poller(index)) {}
   ~Channels() override {
     *alive_ = false;
     for (auto& [peer, links] : peers_) {
       for (auto& link : links) link->fail("this node shuts its channels down");
     }
     peers_.clear();
-    poller_.reset();
+    poller_.forget(this);
   }
 
   void call(HostPort to, TaskCode code, const CallOptions& options, std::string_view args,
@@ -134,7 +132,7 @@ class Channels final : public Network {
   HostPort self() const override { return options_.self; }
 
   io::Shard& shard() { return shard_; }
-  Poller& poller() { return *poller_; }
+  io::Poller& poller() { return poller_; }
   InputArena& arena() { return arena_; }
   Random& random() { return random_; }
   const ChannelOptions& options() const { return options_; }
@@ -142,12 +140,8 @@ class Channels final : public Network {
 
   void need_flush(Link* link) {
     dirty_.push_back(link);
-    if (flush_posted_ || poller_->in_turn()) return;
-    flush_posted_ = true;
-    post([this] {
-      flush_posted_ = false;
-      flush_dirty();
-    });
+    if (std::exchange(flush_wanted_, true)) return;
+    poller_.at_end_of_turn(this);
   }
   // Links live as long as the channels; a task that comes later than that does nothing.
   void post(Task task) {
@@ -169,7 +163,8 @@ class Channels final : public Network {
     }
     return *best;
   }
-  void flush_dirty() {
+  void end_of_turn() override {
+    flush_wanted_ = false;
     for (size_t i = 0; i < dirty_.size(); ++i) dirty_[i]->flush();
     dirty_.clear();
   }
@@ -178,11 +173,11 @@ class Channels final : public Network {
   io::Shard& shard_;
   Random random_;
   std::shared_ptr<bool> alive_;
-  std::unique_ptr<Poller> poller_;
+  io::Poller& poller_;
   InputArena arena_;
   std::unordered_map<HostPort, std::vector<std::unique_ptr<Link>>> peers_;
   std::vector<Link*> dirty_;
-  bool flush_posted_ = false;
+  bool flush_wanted_ = false;
 };
 
 // ---- Calls

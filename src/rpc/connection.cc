@@ -368,7 +368,7 @@ void Connection::take_mail() {
     output_.clear();
     return;
   }
-  flush();
+  schedule_flush();
 }
 
 void Connection::schedule_flush() {

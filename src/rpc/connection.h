@@ -22,7 +22,7 @@ namespace markab::rpc {
 
 class Connection final : public ReplySink,
                          public GuardedSession,
-                         public Poller::Watcher,
+                         public io::Poller::Watcher,
                          public std::enable_shared_from_this<Connection> {
  public:
   // More unanswered requests than this, and reading pauses until half of them are answered.

@@ -11,7 +11,6 @@
 #include <mutex>
 
 #include "base/log.h"
-#include "rpc/poller.h"
 #include "rpc/process_metrics.h"
 #include "rpc/server_shard.h"
 
@@ -32,7 +31,7 @@ HostPort from_sockaddr(const sockaddr_in& address) {
 }
 
 // The listening socket; lives on shard 0.
-class Acceptor final : public Poller::Watcher {
+class Acceptor final : public io::Poller::Watcher {
  public:
   // A burst of clients that come at once, as after a restart.
   static constexpr int kBacklog = 1024;
@@ -125,7 +124,7 @@ class ServerImpl final : public Server {
     acceptor_ = std::make_unique<Acceptor>(fd, common_, shards_);
     for (int i = 0; i < runtime_.shard_count(); ++i) {
       runtime_.run_and_wait(
-          i, [this, i] { shards_[static_cast<size_t>(i)]->start(runtime_.context(i)); });
+          i, [this, i] { shards_[static_cast<size_t>(i)]->start(runtime_.poller(i)); });
     }
     bool watched = false;
     runtime_.run_and_wait(0, [&] { watched = acceptor_->start(); });

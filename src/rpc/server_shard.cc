@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "base/escape.h"
 #include "base/log.h"
 #include "rpc/connection.h"
@@ -41,9 +43,7 @@ void MalformedLog::report(Instant now, HostPort peer, std::string_view reason,
               reason, escape(first_bytes.substr(0, kShownBytes)));
 }
 
-void ServerShard::start(boost::asio::io_context& context) {
-  poller = std::make_unique<Poller>(context, [this] { flush_dirty(); });
-}
+void ServerShard::start(io::Poller& of_shard) { poller = &of_shard; }
 
 void ServerShard::adopt(int fd, HostPort peer) {
   auto connection = std::make_shared<Connection>(shared_from_this(), fd, peer);  // owns fd
@@ -58,16 +58,14 @@ void ServerShard::adopt(int fd, HostPort peer) {
 }
 
 void ServerShard::need_flush(std::shared_ptr<Connection> connection) {
+  if (poller == nullptr) return;
   dirty_.push_back(std::move(connection));
-  if (flush_posted_ || poller->in_turn()) return;
-  flush_posted_ = true;
-  shard.post([self = shared_from_this()] {
-    self->flush_posted_ = false;
-    self->flush_dirty();
-  });
+  if (std::exchange(flush_wanted_, true)) return;
+  poller->at_end_of_turn(this);
 }
 
-void ServerShard::flush_dirty() {
+void ServerShard::end_of_turn() {
+  flush_wanted_ = false;
   for (size_t i = 0; i < dirty_.size(); ++i) dirty_[i]->flush();
   dirty_.clear();
 }
@@ -99,7 +97,8 @@ void ServerShard::close_all() {
   connections_.clear();
   for (const auto& connection : all) connection->close();
   dirty_.clear();
-  poller.reset();
+  if (poller != nullptr) poller->forget(this);
+  poller = nullptr;
 }
 
 }  // namespace markab::rpc

@@ -11,9 +11,9 @@
 #include <unordered_set>
 #include <vector>
 
+#include "io/poller.h"
 #include "rpc/input.h"
 #include "rpc/peer_rules.h"
-#include "rpc/poller.h"
 #include "rpc/server.h"
 
 namespace markab::rpc {
@@ -78,12 +78,13 @@ struct ServerCommon {
   MalformedLog malformed_log;
 };
 
-class ServerShard : public std::enable_shared_from_this<ServerShard> {
+class ServerShard final : public io::Poller::TurnEnd,
+                          public std::enable_shared_from_this<ServerShard> {
  public:
   ServerShard(std::shared_ptr<ServerCommon> common, io::Shard& shard)
       : common(std::move(common)), shard(shard) {}
 
-  void start(boost::asio::io_context& context);
+  void start(io::Poller& poller);
   void adopt(int fd, HostPort peer);
   // Calls `drained` once when no connection waits for an answer or has one to send.
   void drain(Task drained);
@@ -97,17 +98,17 @@ class ServerShard : public std::enable_shared_from_this<ServerShard> {
 
   const std::shared_ptr<ServerCommon> common;
   io::Shard& shard;
-  std::unique_ptr<Poller> poller;  // null after close_all()
+  io::Poller* poller = nullptr;  // none before start() and after close_all()
   InputArena arena;
   ServerStats stats;
 
  private:
-  void flush_dirty();
-  bool is_drained() const;
+  // Flushes what is dirty.
+  void end_of_turn() override;
 
   std::unordered_set<std::shared_ptr<Connection>> connections_;
   std::vector<std::shared_ptr<Connection>> dirty_;
-  bool flush_posted_ = false;
+  bool flush_wanted_ = false;
   Task drained_;
 };
 
