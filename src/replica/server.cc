@@ -540,6 +540,7 @@ void ReplicaServer::stop(Task done) {
   leave_timer_.cancel();
   disk_timer_.cancel();
   sweep_timer_.cancel();
+  take_held_proposals();
   auto finish = std::make_shared<Task>([this, done = std::make_shared<Task>(std::move(done))] {
     runtime_.background().run(
         control_,

@@ -129,6 +129,9 @@ class ReplicaServer final : public ReplicaHost {
   void route(rpc::Request request);
   void route_to_owner(rpc::Request request, void (Replica::*handler)(rpc::Request));
   void on_proposal(rpc::Request request);
+  void take_proposal(const std::shared_ptr<rpc::Request>& held,
+                     const std::shared_ptr<wire::configuration_update_request>& told);
+  void take_held_proposals();
   void on_add_learner(rpc::Request request);
   void on_step_down(rpc::Request request);
 
@@ -196,6 +199,7 @@ class ReplicaServer final : public ReplicaHost {
   io::TimerHandle sync_timer_;
   io::TimerHandle leave_timer_;
   bool syncing_ = false;
+  std::vector<Task> held_proposals_;  // to lead here, until this node knows what is current
   bool loaded_ = false;
   bool leaving_ = false;
   bool stopped_ = false;

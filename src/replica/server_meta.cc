@@ -17,6 +17,8 @@ using rpc::TaskCode;
 
 namespace {
 
+constexpr size_t kMaxHeldProposals = 4096;  // that wait for the lease; more are refused
+
 constexpr Duration kMetaTimeout = std::chrono::seconds(2);
 constexpr Duration kBusyRetry = std::chrono::milliseconds(500);
 
@@ -155,7 +157,10 @@ void ReplicaServer::send_sync(std::vector<wire::replica_info> stored) {
                 apply_sync(response);
                 disown_absent(response, reported);
                 if (link_->confirmed()) return;
-                io::after_all_shards(runtime_, control_, [this, term] { link_->confirm(term); });
+                io::after_all_shards(runtime_, control_, [this, term] {
+                  link_->confirm(term);
+                  take_held_proposals();
+                });
               });
 }
 
@@ -255,72 +260,87 @@ void ReplicaServer::on_proposal(rpc::Request request) {
     return;
   }
   auto held = std::make_shared<rpc::Request>(std::move(request));
-  control_.post([this, held, told] {
-    if (stopped_ || !loaded_) {
-      held->reply_error(Errc::kInvalidState);
-      return;
-    }
-    Gpid gpid = told->config.pid;
-    HostPort node = told->node;
-    auto m = to_membership(told->config);
-    auto apply = [this, held, told, gpid, node, m](Errc error) {
-      auto found = entries_.find(gpid);
-      if (error != Errc::kOk || found == entries_.end() || found->second.state != State::kOpen) {
-        held->reply_error(error != Errc::kOk ? error : Errc::kInvalidState);
-        return;
-      }
-      auto replica = found->second.replica;
-      replica->shard().post([replica, held, type = told->type, node, m, self = options_.self,
-                             table = to_table(told->info)] {
-        replica->on_table_info(table);
-        // Chosen from what was dropped, when nobody else was left.
-        if (type == wire::config_type::CT_ASSIGN_PRIMARY && m.primary == self &&
-            m.secondaries.empty() && m.ballot > replica->ballot()) {
-          replica->lead_as_it_is();
-        }
-        replica->on_membership(m);
-        if (node != self) {
-          if (type == wire::config_type::CT_ADD_SECONDARY ||
-              type == wire::config_type::CT_ADD_SECONDARY_FOR_LB) {
-            replica->invite_learner(node);
-          } else if (type == wire::config_type::CT_DOWNGRADE_TO_INACTIVE) {
-            replica->on_node_dead(node);
-          } else if (type == wire::config_type::CT_REMOVE) {
-            replica->remove_secondary(node);
-          }
-        }
-        held->reply({});
-      });
-    };
+  control_.post([this, held, told] { take_proposal(held, told); });
+}
+
+void ReplicaServer::take_held_proposals() {
+  for (Task& task : std::exchange(held_proposals_, {})) task();
+}
+
+void ReplicaServer::take_proposal(const std::shared_ptr<rpc::Request>& held,
+                                  const std::shared_ptr<wire::configuration_update_request>& told) {
+  if (stopped_ || !loaded_) {
+    held->reply_error(Errc::kInvalidState);
+    return;
+  }
+  // Who slept finds old words at its door: none makes it lead before it was told what is current
+  // (04 §1.9). It would commit what it holds, and void what others do.
+  bool leads = HostPort(told->config.primary) == options_.self;
+  if (leads && !leaving_ && !link_->lease_valid(control_.now())) {
+    if (held_proposals_.size() >= kMaxHeldProposals) return held->reply_error(Errc::kBusy);
+    held_proposals_.push_back([this, held, told] { take_proposal(held, told); });
+    return;
+  }
+  Gpid gpid = told->config.pid;
+  HostPort node = told->node;
+  auto m = to_membership(told->config);
+  auto apply = [this, held, told, gpid, node, m](Errc error) {
     auto found = entries_.find(gpid);
-    if (found != entries_.end()) {
-      if (found->second.state == State::kOpening) {
-        found->second.waiting.push_back(apply);
-      } else {
-        apply(found->second.state == State::kOpen ? Errc::kOk : Errc::kInvalidState);
+    if (error != Errc::kOk || found == entries_.end() || found->second.state != State::kOpen) {
+      held->reply_error(error != Errc::kOk ? error : Errc::kInvalidState);
+      return;
+    }
+    auto replica = found->second.replica;
+    replica->shard().post([replica, held, type = told->type, node, m, self = options_.self,
+                           table = to_table(told->info)] {
+      replica->on_table_info(table);
+      // Chosen from what was dropped, when nobody else was left.
+      if (type == wire::config_type::CT_ASSIGN_PRIMARY && m.primary == self &&
+          m.secondaries.empty() && m.ballot > replica->ballot()) {
+        replica->lead_as_it_is();
       }
-      return;
+      replica->on_membership(m);
+      if (node != self) {
+        if (type == wire::config_type::CT_ADD_SECONDARY ||
+            type == wire::config_type::CT_ADD_SECONDARY_FOR_LB) {
+          replica->invite_learner(node);
+        } else if (type == wire::config_type::CT_DOWNGRADE_TO_INACTIVE) {
+          replica->on_node_dead(node);
+        } else if (type == wire::config_type::CT_REMOVE) {
+          replica->remove_secondary(node);
+        }
+      }
+      held->reply({});
+    });
+  };
+  auto found = entries_.find(gpid);
+  if (found != entries_.end()) {
+    if (found->second.state == State::kOpening) {
+      found->second.waiting.push_back(apply);
+    } else {
+      apply(found->second.state == State::kOpen ? Errc::kOk : Errc::kInvalidState);
     }
-    // Only who is told to begin with the first membership of a partition may find nothing here: its
-    // history is empty. Everything later must be learned (spec 04 §1.7, "never create an empty
-    // replica over a non-zero history"), also at that ballot: this disk may be a new one.
-    bool begins = node == options_.self && (told->type == wire::config_type::CT_ASSIGN_PRIMARY ||
-                                            told->type == wire::config_type::CT_ADD_SECONDARY);
-    bool first = begins && m.ballot == 1 && told->config.last_committed_decree == 0 &&
-                 is_member(m, options_.self);
-    bool moves = moving_->contains(gpid);
-    if (!first || leaving_ || moves) {
-      if (is_member(m, options_.self) && !moves) report_missing(*told);
-      held->reply_error(Errc::kObjectNotFound);
-      return;
-    }
-    auto disk = choose_disk(gpid);
-    if (disk == disks_.size()) {
-      held->reply_error(Errc::kDiskInsufficient);
-      return;
-    }
-    open_replica(gpid, to_table(told->info), disk, apply);
-  });
+    return;
+  }
+  // Only who is told to begin with the first membership of a partition may find nothing here: its
+  // history is empty. Everything later must be learned (spec 04 §1.7, "never create an empty
+  // replica over a non-zero history"), also at that ballot: this disk may be a new one.
+  bool begins = node == options_.self && (told->type == wire::config_type::CT_ASSIGN_PRIMARY ||
+                                          told->type == wire::config_type::CT_ADD_SECONDARY);
+  bool first = begins && m.ballot == 1 && told->config.last_committed_decree == 0 &&
+               is_member(m, options_.self);
+  bool moves = moving_->contains(gpid);
+  if (!first || leaving_ || moves) {
+    if (is_member(m, options_.self) && !moves) report_missing(*told);
+    held->reply_error(Errc::kObjectNotFound);
+    return;
+  }
+  auto disk = choose_disk(gpid);
+  if (disk == disks_.size()) {
+    held->reply_error(Errc::kDiskInsufficient);
+    return;
+  }
+  open_replica(gpid, to_table(told->info), disk, apply);
 }
 
 wire::app_info ReplicaServer::app_info_of(const Replica& replica) const {

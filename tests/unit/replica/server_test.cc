@@ -479,6 +479,49 @@ TEST(ServerDisksTest, OfTwoCopiesTheOneThatReachesFurtherIsServed) {
 
 // ---- dispatch
 
+// A node that slept finds old words at its door; others may lead by now what they tell it to lead
+// (04 §1.9). It would commit what it holds, and void what others do.
+TEST(ServerProposalsTest, NoneMakesANodeLeadBeforeItKnowsWhatIsCurrent) {
+  ServerWorld w({3, {"a"}});
+  auto gpid = w.create(1, {0, 1, 2});
+  auto change = [&](Ballot ballot, HostPort primary, std::vector<HostPort> secondaries) {
+    auto told = w.entry(gpid);
+    told.type = wire::config_type::CT_ASSIGN_PRIMARY;
+    told.node = ServerWorld::address(1);
+    told.config.ballot = ballot;
+    told.config.primary = primary;
+    told.config.secondaries.assign(secondaries.begin(), secondaries.end());
+    return rpc::encode_args(told);
+  };
+  auto alone = change(2, ServerWorld::address(1), {});
+  w.network().cut(ServerWorld::address(1), ServerWorld::meta_address());
+  w.network().cut(ServerWorld::meta_address(), ServerWorld::address(1));
+  w.world().run_for(seconds(7));  // its lease is over
+  w.call(ServerWorld::address(1), TaskCode::kConfigProposal, {}, alone);
+  EXPECT_EQ(w.role(1, gpid), Role::kSecondary);
+  // Meanwhile the group went on.
+  auto goes_on = [&](Ballot ballot) {
+    auto told =
+        change(ballot, ServerWorld::address(0), {ServerWorld::address(1), ServerWorld::address(2)});
+    w.call(ServerWorld::meta_address(), TaskCode::kUpdatePartitionConfiguration, {}, told);
+  };
+  goes_on(2);
+  goes_on(3);
+  w.network().heal();
+  EXPECT_FALSE(w.world().run_until([&] { return w.role(1, gpid) == Role::kPrimary; }, seconds(8)));
+  EXPECT_EQ(w.replica(1, gpid)->ballot(), 3);
+  // What is current is obeyed as soon as that is known.
+  w.network().cut(ServerWorld::address(1), ServerWorld::meta_address());
+  w.network().cut(ServerWorld::meta_address(), ServerWorld::address(1));
+  w.world().run_for(seconds(7));
+  auto current = change(4, ServerWorld::address(1), {});
+  w.call(ServerWorld::address(1), TaskCode::kConfigProposal, {}, current);
+  EXPECT_EQ(w.role(1, gpid), Role::kSecondary);
+  w.call(ServerWorld::meta_address(), TaskCode::kUpdatePartitionConfiguration, {}, current);
+  w.network().heal();
+  EXPECT_TRUE(w.until([&] { return w.role(1, gpid) == Role::kPrimary; }, seconds(8)));
+}
+
 TEST(ServerDispatchTest, CodesThatNobodyKnowsAreAnsweredSo) {
   ServerWorld w({3, {"a"}});
   auto gpid = w.create(1, {0, 1, 2});

@@ -98,7 +98,7 @@ func main() {
 	}
 	verdict, bad := porcupine.Ok, []string{}
 	for key, operations := range byKey {
-		result, info := porcupine.CheckOperationsVerbose(model, operations, 60*time.Second)
+		result, info := porcupine.CheckOperationsVerbose(model, operations, 240*time.Second)
 		if result == porcupine.Ok {
 			continue
 		}
