@@ -289,7 +289,17 @@ void MetaCore::deliver(const Partition& p, HostPort target, ChangeType type, Hos
       (type == ChangeType::kAddSecondary || type == ChangeType::kRemove ||
        type == ChangeType::kAddSecondaryForBalance || type == ChangeType::kDowngradeToInactive);
   d = Delivery{type, node, p.config.ballot, now(), false, about_other, false};
+  bool invites = type == ChangeType::kAddSecondary || type == ChangeType::kAddSecondaryForBalance;
+  if (invites && target != node) forget_report(p.config.pid, node);
   emit(Propose{p.config.pid, target, type, node, p.config.ballot});
+}
+
+// Who learns puts aside what it had prepared and its primary does not know: what it told before
+// says no more what it has, should the primary be lost meanwhile (03 §10.3).
+void MetaCore::forget_report(Gpid pid, HostPort node) {
+  for (DroppedReplica& d : partition_of(pid)->dropped) {
+    if (d.node == node) d.collected = false;
+  }
 }
 
 // Again, at once, but once only until it is repeated anyhow: who asks for it at each time that it

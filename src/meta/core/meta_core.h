@@ -188,6 +188,7 @@ class MetaCore {
   void announce(const Partition& p, ChangeType type);
   void announce_departure(const Partition& p, const PartitionConfig& before);
   void create_replicas(Partition& p);
+  void forget_report(Gpid pid, HostPort node);
   void deliver(const Partition& p, HostPort target, ChangeType type, HostPort node);
   void forget_deliveries(Gpid pid);
   void resend_deliveries();
