@@ -171,21 +171,31 @@ DISK_MIB = 192
 SETTINGS = ["replication.log_sync=interval", "replication.log_private_file_size_mb=1", "replication.log_flush_mb=1"]
 
 
+GO = "/usr/bin/go" if os.path.exists("/usr/bin/go") else shutil.which("go")
+IN_JUDGE = {"cwd": os.path.join(HERE, "chaos", "judge"), "text": True, "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT,
+            "env": dict(os.environ, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly")}
+
+
 # ---- the run -----------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory):
     """The path of the judge's program."""
-    go = "/usr/bin/go" if os.path.exists("/usr/bin/go") else shutil.which("go")
-    if go is None:
+    if GO is None:
         pytest.skip("golang is not installed: nothing judges the histories")
     out = str(tmp_path_factory.mktemp("judge") / "judge")
-    done = subprocess.run([go, "build", "-o", out, "."], cwd=os.path.join(HERE, "chaos", "judge"), text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
-                          env=dict(os.environ, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly"))
+    done = subprocess.run([GO, "build", "-o", out, "."], **IN_JUDGE, timeout=300)
     if done.returncode != 0 and ("dial tcp" in done.stdout or "lookup" in done.stdout):
         pytest.skip("the Go module registry is out of reach")
     assert done.returncode == 0, done.stdout
     return out
+
+
+def test_the_judge_reduces_rightly(judge):
+    """Its own tests: histories with operations that got no answer are judged in time, and as whole ones are."""
+    done = subprocess.run([GO, "test", "-v", "."], **IN_JUDGE, timeout=120)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
 
 
 def judged(judge, history, pictures=None):

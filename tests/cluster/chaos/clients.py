@@ -19,8 +19,10 @@ import wire_client  # noqa: E402
 
 KEYS = 6
 ATTEMPT_SECONDS = 1.5
-PAUSE_SECONDS = 0.004       # between a client's operations: the judge's work grows with what is concurrent
+PAUSE_SECONDS = 0.004       # between a client's operations
 BYTES_EQUAL = 10            # check type of CHECK_AND_SET
+# What a server answers before it has done anything.
+REFUSED = wire_client.RETRIED | {"ERR_DISK_INSUFFICIENT"}
 write, write_struct = wire_client.wire_replay.write, wire_client.wire_replay.write_struct
 
 
@@ -56,7 +58,7 @@ class Attempts(wire_client.Table):
         if answer.error == "ERR_OK":
             return wire_client.fields(answer.value)
         self.count = 0
-        if answer.error in wire_client.RETRIED:
+        if answer.error in REFUSED:
             raise NotDone(answer.error)
         raise Unanswered(answer.error)
 

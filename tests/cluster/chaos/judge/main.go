@@ -75,8 +75,32 @@ var model = porcupine.Model{
 	},
 }
 
+// How long all keys together may be judged.
+const budget = 120 * time.Second
+
+func check(operations []operation, left time.Duration) (porcupine.CheckResult, porcupine.LinearizationInfo) {
+	history := make([]porcupine.Operation, len(operations))
+	for i, o := range operations {
+		history[i] = porcupine.Operation{ClientId: o.Client, Input: o, Call: o.Call, Output: o, Return: o.Return}
+	}
+	if left <= 0 {
+		left = time.Millisecond // none would be no limit
+	}
+	return porcupine.CheckOperationsVerbose(model, history, left)
+}
+
+// One key's operations.
+func judge(operations []operation, left time.Duration) (porcupine.CheckResult, porcupine.LinearizationInfo) {
+	reduced, exact := reduce(operations)
+	result, info := check(reduced, left)
+	if result == porcupine.Illegal && !exact {
+		return check(operations, left)
+	}
+	return result, info
+}
+
 func main() {
-	byKey := map[string][]porcupine.Operation{}
+	byKey := map[string][]operation{}
 	count := 0
 	input := bufio.NewScanner(os.Stdin)
 	input.Buffer(nil, 1<<20)
@@ -92,13 +116,12 @@ func main() {
 			}
 			o.Return = math.MaxInt64
 		}
-		byKey[o.Key] = append(byKey[o.Key], porcupine.Operation{
-			ClientId: o.Client, Input: o, Call: o.Call, Output: o, Return: o.Return})
+		byKey[o.Key] = append(byKey[o.Key], o)
 		count++
 	}
-	verdict, bad := porcupine.Ok, []string{}
+	verdict, bad, begin := porcupine.Ok, []string{}, time.Now()
 	for key, operations := range byKey {
-		result, info := porcupine.CheckOperationsVerbose(model, operations, 240*time.Second)
+		result, info := judge(operations, budget-time.Since(begin))
 		if result == porcupine.Ok {
 			continue
 		}
