@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <filesystem>
 #include <optional>
 
@@ -34,6 +35,8 @@ constexpr std::string_view kTableSuffix = ".sst";
 // With less free space beyond what waits in memory, a store that stopped for want of it does not
 // begin again.
 constexpr uint64_t kWorthATry = 1u << 20;
+// So long a flush is waited for.
+constexpr std::chrono::seconds kLongestFlush{60};
 // For CreateCheckpoint: take what is durable, flush nothing.
 constexpr uint64_t kNeverFlush = UINT64_MAX;
 
@@ -115,6 +118,17 @@ class RocksStore::Listener final : public rocksdb::EventListener {
                          reason == rocksdb::BackgroundErrorReason::kFlushNoWAL;
     Status s = store_.failed(flushes ? "flushing" : "working on", *status);
     if (!known || !store_.out_of_space()) MARKAB_ERROR("engine {}: {}", store_.options_.gpid, s);
+    std::lock_guard lock(store_.flush_mutex_);
+    ++store_.failures_;
+    store_.last_failure_ = std::move(s);
+    store_.flush_ended_.notify_all();
+  }
+  // regain_space() is the only way back from a full disk. RocksDB's own, a thread that looks for
+  // room each 5 s, keeps DB::Resume() away while it is under way, and was seen to wait for ever for
+  // a flush that nobody does.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status /*error*/,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
   }
   void OnFlushBegin(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
     Status s = store_.sync_creation();
@@ -122,6 +136,8 @@ class RocksStore::Listener final : public rocksdb::EventListener {
   }
   void OnFlushCompleted(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
     store_.note_flushed();
+    std::lock_guard lock(store_.flush_mutex_);
+    store_.flush_ended_.notify_all();
   }
 
  private:
@@ -442,13 +458,33 @@ Status RocksStore::write(Decree decree, std::string_view effects) {
 
 Status RocksStore::flush() {
   if (Status s = sync_creation(); !s.ok()) return s;
+  const Decree wanted = last_applied();
+  uint64_t failures = 0;
+  {
+    std::lock_guard lock(flush_mutex_);
+    failures = failures_;
+  }
   rocksdb::FlushOptions how;
   how.wait = true;
   how.allow_write_stall = true;
   rocksdb::Status flushed = db_->Flush(how, {data_, meta_});
   if (!flushed.ok()) return failed("flushing", flushed);
   note_flushed();
-  return Status::Ok();
+  return wait_until_flushed(wanted, failures);
+}
+
+// RocksDB (7.8) comes back from a flush at once, and well, once it was resumed after an error.
+Status RocksStore::wait_until_flushed(Decree decree, uint64_t failures_before) {
+  std::unique_lock lock(flush_mutex_);
+  const bool ended = flush_ended_.wait_for(lock, kLongestFlush, [&] {
+    return last_flushed() >= decree || failures_ != failures_before;
+  });
+  if (last_flushed() >= decree) return Status::Ok();
+  if (ended) return last_failure_;
+  return Status(Errc::kBusy,
+                fmt::format("the store of {} in {} is at decree {} on disk, and was to "
+                            "have flushed {} by now",
+                            options_.gpid, options_.dir, last_flushed(), decree));
 }
 
 StoreStatistics RocksStore::statistics() const {

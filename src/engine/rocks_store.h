@@ -8,6 +8,7 @@
 #include <rocksdb/db.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -82,6 +83,8 @@ class RocksStore final : public Store {
   // Before the first flush of a new store: makes durable what its creation left to be synced.
   Status sync_creation();
   void note_flushed();
+  // Until a flush that was begun has made `decree` durable, or failed.
+  Status wait_until_flushed(Decree decree, uint64_t failures_before);
   // The status in our words; keeps in mind damage and a full disk.
   Status failed(std::string_view what, const rocksdb::Status& status) const;
   void note_damage(const Status& status) const;
@@ -102,6 +105,10 @@ class RocksStore final : public Store {
   mutable std::mutex damage_mutex_;
   mutable Status damage_;
   mutable std::atomic<bool> out_of_space_{false};
+  std::mutex flush_mutex_;
+  std::condition_variable flush_ended_;
+  uint64_t failures_ = 0;  // in the background
+  Status last_failure_;
   std::mutex reconfigure_mutex_;
   std::unordered_map<std::string, std::string> told_;  // the options that reconfigure() set last
   std::atomic<bool> stop_compact_{false};

@@ -82,6 +82,8 @@ void Replica::wait_for_space() {
         if (self->closed_ || self->broken_ || self->apply_retry_) return;
         self->apply_retry_ = self->shard_.after(kSpaceRetry, [raw = self.get()] {
           raw->apply_retry_.cancel();
+          // Even when nothing waits to be applied: clients are refused for as long as it is full.
+          if (raw->engine_ && raw->engine_->store().out_of_space()) raw->wait_for_space();
           raw->apply_committed();
           raw->update_gates();
           raw->propose_waiting();
@@ -114,6 +116,7 @@ void Replica::flush_store() {
         self->maintaining_ = false;
         if (self->closed_) return;
         if (status->code() == Errc::kDiskInsufficient) return self->wait_for_space();
+        if (status->code() == Errc::kBusy) return;  // the next maintenance flushes again
         if (!status->ok()) {
           self->fail(status->with_context("flushing the store"));
           return;

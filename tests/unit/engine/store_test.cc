@@ -3,9 +3,12 @@
 
 #include "engine/store.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
+#include <sys/mount.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -109,6 +112,80 @@ TEST_F(RocksStoreTest, MalformedEffectsChangeNothing) {
   EXPECT_EQ(s.code(), Errc::kInvalidData);
   EXPECT_EQ(store->last_applied(), 0);
   EXPECT_TRUE(store->write(1, bytes).ok());
+}
+
+// A small file system in memory, for as long as it lives.
+class SmallDisk {
+ public:
+  SmallDisk(std::string path, const char* options) : path_(std::move(path)) {
+    std::filesystem::create_directories(path_);
+    mounted_ = ::mount("markab-test", path_.c_str(), "tmpfs", 0, options) == 0;
+  }
+  ~SmallDisk() {
+    if (mounted_) ::umount2(path_.c_str(), MNT_DETACH);
+  }
+  bool mounted() const { return mounted_; }
+  // To the last byte.
+  void fill() {
+    int fd = ::open(filler().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ASSERT_GE(fd, 0);
+    std::string bytes(1u << 20, 'x');
+    for (size_t n = bytes.size(); n > 0;) {
+      if (::write(fd, bytes.data(), n) <= 0) n /= 2;
+    }
+    ::close(fd);
+  }
+  void leave(uintmax_t bytes) {
+    std::filesystem::resize_file(filler(), std::filesystem::file_size(filler()) - bytes);
+  }
+  void empty() { std::filesystem::remove(filler()); }
+
+ private:
+  std::string filler() const { return path_ + "/filler"; }
+  const std::string path_;
+  bool mounted_ = false;
+};
+
+// A flush that found no room is done again as soon as there is some, at the first try: nothing of
+// RocksDB's own is under way then, which would refuse, or wait for ever.
+TEST_F(RocksStoreTest, AFullDiskIsLeftAtTheFirstTry) {
+  SmallDisk disk(dir(), "size=24m");
+  if (!disk.mounted()) GTEST_SKIP() << "no file system can be mounted here";
+  // The folder is the file system's top, which cannot be removed: a store below it.
+  RocksStoreOptions options;
+  options.gpid = {2, 3};
+  options.dir = dir() + "/store";
+  options.settings = &settings_;
+  options.wall_us = &wall_us_;
+  auto opened = RocksStore::open(shared_, options);
+  ASSERT_TRUE(opened) << opened.error().to_string();
+  auto store = std::move(*opened);
+  Decree decree = 0;
+  auto write = [&](int n) {
+    return store->write(decree + 1, put_effects("h", std::to_string(n), std::string(20000, 'v')));
+  };
+  for (int round = 0; round < 6; ++round) {
+    for (int n = 0; n < 20; ++n, ++decree) ASSERT_TRUE(write(n).ok());
+    disk.fill();
+    EXPECT_EQ(store->flush().code(), Errc::kDiskInsufficient);
+    EXPECT_TRUE(store->out_of_space());
+    EXPECT_EQ(write(0).code(), Errc::kDiskInsufficient);
+    EXPECT_EQ(value_of(*store, "h", "19").size(), 20000u);
+    // What would not hold what waits in memory is no reason to try.
+    disk.leave(256u << 10);
+    EXPECT_EQ(store->regain_space().code(), Errc::kDiskInsufficient);
+    disk.empty();
+    Status regained = store->regain_space();
+    ASSERT_TRUE(regained.ok()) << "round " << round << ": " << regained.to_string();
+    EXPECT_FALSE(store->out_of_space());
+    EXPECT_EQ(store->last_flushed(), decree);
+  }
+  EXPECT_TRUE(store->damage().ok());
+  store.reset();
+  opened = RocksStore::open(shared_, options);
+  ASSERT_TRUE(opened) << opened.error().to_string();
+  EXPECT_EQ((*opened)->last_applied(), decree);
+  EXPECT_EQ(value_of(**opened, "h", "7").size(), 20000u);
 }
 
 // The names and texts that a Pegasus server, or an operator's tool, finds in the files (spec 02
