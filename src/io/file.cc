@@ -10,10 +10,10 @@
 #include <cstring>
 #include <filesystem>
 
-namespace markab::io {
-namespace {
+#include "io/mapped_file.h"
+#include "io/posix_error.h"
 
-namespace fs = std::filesystem;
+namespace markab::io {
 
 Status posix_error(std::string_view what, const std::string& path, int error) {
   Errc code = Errc::kFileOperationFailed;
@@ -23,6 +23,10 @@ Status posix_error(std::string_view what, const std::string& path, int error) {
   if (error == EIO) code = Errc::kDiskIoError;
   return {code, fmt::format("{} {} failed: {}", what, path, std::strerror(error))};
 }
+
+namespace {
+
+namespace fs = std::filesystem;
 
 class PosixAppendFile final : public AppendFile {
  public:
@@ -88,32 +92,39 @@ class PosixReadFile final : public ReadFile {
   const uint64_t size_;
 };
 
+struct OpenFile {
+  int fd;
+  uint64_t size;
+};
+
+Result<OpenFile> open_file(const std::string& path, int flags) {
+  int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
+  if (fd < 0) return posix_error("opening", path, errno);
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) {
+    int error = errno;
+    ::close(fd);
+    return posix_error("looking at", path, error);
+  }
+  return OpenFile{fd, static_cast<uint64_t>(info.st_size)};
+}
+
 class PosixFileSystem final : public FileSystem {
  public:
   Result<std::unique_ptr<AppendFile>> open_append(const std::string& path) override {
-    int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0) return posix_error("opening", path, errno);
-    struct stat info {};
-    if (::fstat(fd, &info) != 0) {
-      int error = errno;
-      ::close(fd);
-      return posix_error("looking at", path, error);
-    }
-    return std::unique_ptr<AppendFile>(
-        new PosixAppendFile(fd, path, static_cast<uint64_t>(info.st_size)));
+    auto file = open_file(path, O_WRONLY | O_CREAT);
+    if (!file) return file.error();
+    return std::unique_ptr<AppendFile>(new PosixAppendFile(file->fd, path, file->size));
   }
-
+  Result<std::unique_ptr<AppendFile>> open_append_mapped(const std::string& path) override {
+    auto file = open_file(path, O_RDWR | O_CREAT);
+    if (!file) return file.error();
+    return make_mapped_append_file(file->fd, path, file->size);
+  }
   Result<std::unique_ptr<ReadFile>> open_read(const std::string& path) override {
-    int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return posix_error("opening", path, errno);
-    struct stat info {};
-    if (::fstat(fd, &info) != 0) {
-      int error = errno;
-      ::close(fd);
-      return posix_error("looking at", path, error);
-    }
-    return std::unique_ptr<ReadFile>(
-        new PosixReadFile(fd, path, static_cast<uint64_t>(info.st_size)));
+    auto file = open_file(path, O_RDONLY);
+    if (!file) return file.error();
+    return std::unique_ptr<ReadFile>(new PosixReadFile(file->fd, path, file->size));
   }
 
   Result<std::string> read_all(const std::string& path, size_t limit) override {

@@ -47,6 +47,11 @@ class FileSystem {
   virtual ~FileSystem() = default;
   // Opens for appending; creates when absent.
   virtual Result<std::unique_ptr<AppendFile>> open_append(const std::string& path) = 0;
+  // The same for many small appends, which then cost no system call each. Zeros may follow what was
+  // appended, until truncate(size()) cuts them; a process that is killed leaves them.
+  virtual Result<std::unique_ptr<AppendFile>> open_append_mapped(const std::string& path) {
+    return open_append(path);
+  }
   virtual Result<std::unique_ptr<ReadFile>> open_read(const std::string& path) = 0;
   // The whole file; kInvalidData when it is larger than `limit`.
   virtual Result<std::string> read_all(const std::string& path, size_t limit = 64u << 20) = 0;

@@ -10,8 +10,10 @@
 namespace markab::wal {
 namespace {
 
-// A buffer that grew beyond this is not kept for the next turn.
+// The buffer of the last chunk, to be used again. Of the thread, not of the log: with hundreds of
+// logs it would be cold memory each time. What grew beyond the bound is not kept.
 constexpr size_t kSpareBytes = 1u << 20;
+thread_local std::string spare_buffer;
 // How often a full disk is tried again.
 constexpr Duration kSpaceRetry = std::chrono::milliseconds(100);
 
@@ -58,7 +60,7 @@ Status LogCore::start(Replayed replayed, Status damage, Decree after) {
   }
   current_name_ = index_.segments().back().name;
   salt_ = current_name_.salt();
-  auto file = files_.open_append(segment_path(dir_, current_name_));
+  auto file = open_segment(current_name_);
   if (!file) return file.error();
   current_ = std::make_shared<SegmentFile>(std::move(*file));
   return {};
@@ -97,6 +99,9 @@ void LogCore::close() {
     status = sync_all();
     if (status.ok() && directory_dirty_) status = files_.sync_directory(dir_);
   }
+  // Of a mapped file, what is reserved. Now: the next Log::open() may append to it.
+  if (status.ok() && options_.sync != LogSync::kAlways && current_ != nullptr)
+    status = current_->truncate(current_->size());
   if (!status.ok() && error_.ok()) MARKAB_WARN("{}: closing the log: {}", dir_, status);
   chunks_.clear();
 }
@@ -128,7 +133,7 @@ Status LogCore::append(const Record& record) {
   MARKAB_ASSERT(admitted.ok(), "a record is appended that cannot follow", dir_, admitted);
   if (index_.segments().back().bytes >= options_.segment_bytes) begin_segment();
   if (chunks_.empty()) {
-    chunks_.push_back({current_name_, std::exchange(spare_, {}), {}});
+    chunks_.push_back({current_name_, std::exchange(spare_buffer, {}), {}});
   }
   const Decree before = index_.last_decree();
   Chunk& chunk = chunks_.back();
@@ -206,6 +211,10 @@ void LogCore::fail_or_wait(Status status) {
 
 Status LogCore::write_chunk(Chunk& chunk) {
   if (chunk.segment.index != current_name_.index) {
+    // What is reserved behind its end would be damage there (docs/formats.md).
+    if (options_.sync != LogSync::kAlways) {
+      if (auto s = current_->truncate(current_->size()); !s.ok()) return s;
+    }
     auto file = create_segment(chunk.segment);
     if (!file) return file.error();
     current_ = std::move(*file);
@@ -228,12 +237,13 @@ Status LogCore::write_chunk(Chunk& chunk) {
     // A trim can have removed nothing at or behind the current segment.
     segments[chunk.segment.index - segments.front().name.index].written += chunk.bytes.size();
     written_ = chunk.end;
-    if (std::find(dirty_.begin(), dirty_.end(), current_) == dirty_.end())
+    if (options_.sync != LogSync::kNone &&
+        std::find(dirty_.begin(), dirty_.end(), current_) == dirty_.end())
       dirty_.push_back(current_);
   }
   if (chunk.bytes.capacity() <= kSpareBytes) {
-    spare_ = std::move(chunk.bytes);
-    spare_.clear();
+    spare_buffer = std::move(chunk.bytes);
+    spare_buffer.clear();
   }
   chunks_.pop_front();
   return {};
@@ -247,9 +257,17 @@ void LogCore::wrote() {
 
 // --- rotation ---
 
+// What must not be durable when it is acknowledged is written through a mapping: the record is then
+// where write(2) would put it, without the call.
+Result<std::unique_ptr<io::AppendFile>> LogCore::open_segment(const SegmentName& name) {
+  auto path = segment_path(dir_, name);
+  return options_.sync == LogSync::kAlways ? files_.open_append(path)
+                                           : files_.open_append_mapped(path);
+}
+
 Result<std::shared_ptr<SegmentFile>> LogCore::create_segment(const SegmentName& name) {
   auto path = segment_path(dir_, name);
-  auto file = files_.open_append(path);
+  auto file = open_segment(name);
   if (!file) return file.error();
   if ((*file)->size() != 0) {
     return Status(Errc::kPathAlreadyExist,

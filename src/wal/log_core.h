@@ -85,6 +85,7 @@ class LogCore final : public Syncable, public std::enable_shared_from_this<LogCo
 
   Status make_durable();
   void begin_segment();
+  Result<std::unique_ptr<io::AppendFile>> open_segment(const SegmentName& name);
   void write_out();
   Status write_chunk(Chunk& chunk);
   Result<std::shared_ptr<SegmentFile>> create_segment(const SegmentName& name);
@@ -121,7 +122,6 @@ class LogCore final : public Syncable, public std::enable_shared_from_this<LogCo
   bool damaged_ = false;  // ... at the start: reset() mends it
   bool failure_told_ = false;
   std::deque<Chunk> chunks_;
-  std::string spare_;  // the buffer of the last chunk, to be used again
   size_t unwritten_ = 0;
   bool write_posted_ = false;
   bool rotating_ = false;

@@ -21,6 +21,18 @@ Result<std::vector<SegmentName>> list_segments(io::FileSystem& files, const std:
   return out;
 }
 
+// What a process that was killed had reserved and not filled.
+Result<bool> only_zeros(io::ReadFile& file, uint64_t from, uint64_t end) {
+  constexpr size_t kChunk = 64u << 10;
+  std::string bytes;
+  for (; from < end; from += bytes.size()) {
+    auto n = static_cast<size_t>(std::min<uint64_t>(kChunk, end - from));
+    if (auto s = file.read(from, n, bytes); !s.ok()) return s;
+    if (bytes.empty() || bytes.find_first_not_of('\0') != std::string::npos) return false;
+  }
+  return true;
+}
+
 // One run over the segments.
 class Replayer {
  public:
@@ -177,8 +189,15 @@ class Replayer {
       return {};
     }
     auto path = segment_path(dir_, name);
-    MARKAB_WARN("{}: cut at {}, {} bytes are gone: {} (a write that a crash cut short)", path,
-                offset, file.size() - offset, why);
+    auto reserved = only_zeros(file, offset, file.size());
+    if (!reserved) return reserved.error();
+    if (*reserved) {
+      MARKAB_DEBUG("{}: cut at {}, {} bytes that were reserved", path, offset,
+                   file.size() - offset);
+    } else {
+      MARKAB_WARN("{}: cut at {}, {} bytes are gone: {} (a write that a crash cut short)", path,
+                  offset, file.size() - offset, why);
+    }
     summary_.cut_bytes += file.size() - offset;
     auto writer = files_.open_append(path);
     if (!writer) return writer.error();

@@ -272,9 +272,14 @@ void Faults::boot(int node) {
     cluster_.boot(node);
     say(fmt::format("r{} boots", node));
     if (!cluster_.up(node) && lost_ == node) {
-      // The daemon cannot use the disk and says so; its operator puts in another one.
+      // The daemon cannot use the disk and says so. Its operator makes room, since this may by now
+      // be the last node that has something ...
       cluster_.files(node).set_capacity(uint64_t{1} << 40);
       cluster_.files(node).set_fault_rates({});
+      cluster_.boot(node);
+    }
+    if (!cluster_.up(node) && lost_ == node) {
+      // ... and puts in another one when it was not that.
       cluster_.files(node).wipe();
       cluster_.boot(node);
       say(fmt::format("r{} gets a new disk and boots", node));

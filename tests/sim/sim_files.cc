@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -9,6 +10,8 @@ namespace markab::sim {
 
 // What a disk writes whole or not at all.
 constexpr uint64_t kSector = 512;
+// What a file opened by open_append_mapped() grows by.
+constexpr uint64_t kReserved = 2048;
 
 // --- open files ---
 
@@ -41,6 +44,7 @@ class SimFileSystem::Appender final : public io::AppendFile {
       node_->synced = size;
     }
     node_->content.resize(size);
+    node_->reserved = 0;
     return {};
   }
   uint64_t size() const override {
@@ -115,6 +119,11 @@ void SimFileSystem::end_life() {
   running_ = false;
   ++life_;
   open_files_ = 0;
+  for (auto& [path, node] : live_) {
+    node->content.resize(node->used_bytes());
+    node->mapped = false;
+    node->reserved = 0;
+  }
 }
 
 void SimFileSystem::wipe() {
@@ -253,7 +262,7 @@ SimFileSystem::Counters SimFileSystem::counters() const {
 uint64_t SimFileSystem::used_bytes() const {
   std::lock_guard lock(mutex_);
   uint64_t total = 0;
-  for (const auto& [path, node] : live_) total += node->content.size();
+  for (const auto& [path, node] : live_) total += node->used_bytes();
   return total;
 }
 uint64_t SimFileSystem::synced_bytes(const std::string& path) const {
@@ -302,13 +311,17 @@ Status SimFileSystem::append_locked(uint64_t life, const std::string& path, Node
   }
   uint64_t used = 0;
   if (capacity_ < uint64_t{1} << 40) {  // adding up is for disks that can fill up
-    for (const auto& [name, other] : live_) used += other->content.size();
+    for (const auto& [name, other] : live_) used += other->used_bytes();
   }
-  if (uint64_t room = capacity_ - std::min(capacity_, used); data.size() > room) {
-    node.content.append(data.substr(0, room));
+  const uint64_t room = capacity_ - std::min(capacity_, used);
+  uint64_t end = node.content.size() + data.size();
+  if (node.mapped && end > node.reserved) end = (end + kReserved - 1) / kReserved * kReserved;
+  if (end > node.used_bytes() && end - node.used_bytes() > room) {
+    if (!node.mapped) node.content.append(data.substr(0, room));
     return error(Errc::kDiskInsufficient, "writing to", path, "No space left on device");
   }
   node.content.append(data);
+  if (node.mapped) node.reserved = std::max(node.reserved, end);
   return {};
 }
 
@@ -344,6 +357,14 @@ Result<std::unique_ptr<io::AppendFile>> SimFileSystem::open_append(const std::st
   auto node = find_file("opening", path);
   if (!node) return node.error();
   return std::unique_ptr<io::AppendFile>(new Appender(*this, path, *node));
+}
+
+Result<std::unique_ptr<io::AppendFile>> SimFileSystem::open_append_mapped(const std::string& raw) {
+  auto file = open_append(raw);
+  if (!file) return file;
+  std::lock_guard lock(mutex_);
+  live_.at(normal(raw))->mapped = true;
+  return file;
 }
 
 Result<std::unique_ptr<io::ReadFile>> SimFileSystem::open_read(const std::string& raw) {

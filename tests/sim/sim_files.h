@@ -11,6 +11,7 @@
 //
 // Any thread (it has a lock, so that the real runtime can use it too); outlives the files it opens.
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -80,6 +81,7 @@ class SimFileSystem final : public io::FileSystem {
 
   // --- io::FileSystem ---
   Result<std::unique_ptr<io::AppendFile>> open_append(const std::string& path) override;
+  Result<std::unique_ptr<io::AppendFile>> open_append_mapped(const std::string& path) override;
   Result<std::unique_ptr<io::ReadFile>> open_read(const std::string& path) override;
   Result<std::string> read_all(const std::string& path, size_t limit) override;
   Status write_atomic(const std::string& path, std::string_view data) override;
@@ -100,9 +102,13 @@ class SimFileSystem final : public io::FileSystem {
   struct Node {
     bool directory = false;
     std::string content;
-    uint64_t synced = 0;   // this much of the content is durable ...
-    std::string cut_tail;  // ... and was followed by this on the disk, which a truncation not yet
-                           // synced cut off
+    uint64_t synced = 0;    // this much of the content is durable ...
+    std::string cut_tail;   // ... and was followed by this on the disk, which a truncation not yet
+                            // synced cut off
+    bool mapped = false;    // grows by steps ...
+    uint64_t reserved = 0;  // ... to here; behind the content are zeros when the process ends
+
+    uint64_t used_bytes() const { return std::max<uint64_t>(content.size(), reserved); }
   };
   using NodePtr = std::shared_ptr<Node>;
   using Names = std::map<std::string, NodePtr>;

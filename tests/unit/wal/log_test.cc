@@ -409,6 +409,47 @@ TEST_P(LogModes, TheCallbackMayDestroyTheLog) {
   EXPECT_EQ(w.summary.last_decree, 5);
 }
 
+// A log that rotates for weeks must not run out of descriptors, whoever syncs it or does not.
+TEST_P(LogModes, KeepsOneSegmentOpen) {
+  LogWorld w(1, mode(GetParam(), 1000));
+  w.boot();
+  for (Decree last = 50; last <= 500; last += 50) {
+    w.fill(1, last);
+    w.settle();
+  }
+  ASSERT_GT(w.segments().size(), 10u);
+  EXPECT_EQ(w.files.open_files(), 1);
+}
+
+// Where acknowledging does not wait for a sync, segments are written through a mapping, which
+// reserves space. A process that is killed leaves it behind the last record of the last segment,
+// and nowhere else; one that ends leaves none.
+TEST_P(LogModes, WhatWasReservedIsCutAndNothingElse) {
+  LogWorld w(1, mode(GetParam(), 1000));
+  w.boot();
+  w.fill(1, 100);
+  w.settle();
+  w.kill();
+  w.files.boot();
+  auto names = w.segments();
+  ASSERT_GT(names.size(), 2u);
+  for (const auto& name : names) {
+    bool zeros = w.content(name).ends_with(std::string(100, '\0'));
+    EXPECT_EQ(zeros, name == names.back() && GetParam() != LogSync::kAlways) << name;
+  }
+  w.boot();
+  EXPECT_TRUE(w.summary.damage.ok()) << w.summary.damage.to_string();
+  EXPECT_EQ(w.summary.last_decree, 100);
+  EXPECT_THAT(w.delivered, SizeIs(100));
+  w.fill(1, 110);
+  w.settle();
+  w.close();
+  EXPECT_FALSE(w.content(w.segments().back()).ends_with(std::string(100, '\0')));
+  w.boot();
+  EXPECT_EQ(w.summary.last_decree, 110);
+  EXPECT_EQ(w.summary.cut_bytes, 0u);
+}
+
 TEST(Log, FilesWithOtherNamesAreLeftAlone) {
   LogWorld w(1);
   w.boot();
