@@ -81,6 +81,14 @@ void EffectsWriter::remove(std::string& out, std::string_view hash_key, std::str
   count_one_more(out);
 }
 
+void EffectsWriter::append(std::string& out, std::string_view effects) {
+  if (effects.empty()) return;
+  uint32_t count = load_le<uint32_t>(out.data() + kCountOffset) +
+                   load_le<uint32_t>(effects.data() + kCountOffset);
+  store_le<uint32_t>(out.data() + kCountOffset, count);
+  out.append(effects.substr(kEffectsHeaderBytes));
+}
+
 void EffectsWriter::put_in_family(std::string& out, uint32_t id, std::string_view key,
                                   std::string_view value) {
   out.push_back(kTagPutInFamily);

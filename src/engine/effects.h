@@ -28,6 +28,8 @@ class EffectsWriter {
                   std::string_view header, std::string_view data);
   static void remove(std::string& out, std::string_view key);
   static void remove(std::string& out, std::string_view hash_key, std::string_view sort_key);
+  // All records of other effects, which are valid_effects().
+  static void append(std::string& out, std::string_view effects);
   // A put into column family `id`: the decree's, added by the store.
   static void put_in_family(std::string& out, uint32_t id, std::string_view key,
                             std::string_view value);

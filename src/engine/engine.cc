@@ -54,6 +54,12 @@ Status EngineImpl::apply(Decree decree, std::string_view effects) {
   return store_->write(decree, effects);
 }
 
+Status EngineImpl::apply_run(Decree first, const std::vector<std::string_view>& effects) {
+  MARKAB_ASSERT(first == store_->last_applied() + 1, "effects are applied in decree order", first,
+                store_->last_applied());
+  return store_->write_run(first, effects);
+}
+
 bool EngineImpl::out_of_time(const ReadContext& context, int64_t threshold_ms) const {
   // In milliseconds, since the threshold may be any number that an operator wrote.
   return threshold_ms > 0 && (options_.now() - context.now).count() / 1000000 > threshold_ms;

@@ -121,6 +121,8 @@ class Engine {
   // Applies the effects of `decree`; precondition (asserted): decree == last_applied() + 1. Owner's
   // shard. Errors as of Store::write; after any but kBusy the replica is no longer whole.
   virtual Status apply(Decree decree, std::string_view effects) = 0;
+  // The same for the decrees from `first` on; see Store::write_run().
+  virtual Status apply_run(Decree first, const std::vector<std::string_view>& effects) = 0;
   virtual Store& store() = 0;
   virtual const Store& store() const = 0;
   virtual Gpid gpid() const = 0;

@@ -36,6 +36,7 @@ class EngineImpl final : public Engine {
   size_t scanner_count() const override { return scans_.size(); }
 
   Status apply(Decree decree, std::string_view effects) override;
+  Status apply_run(Decree first, const std::vector<std::string_view>& effects) override;
   Store& store() override { return *store_; }
   const Store& store() const override { return *store_; }
   Gpid gpid() const override { return options_.gpid; }

@@ -419,10 +419,21 @@ Status RocksStore::status_of(const rocksdb::Iterator& iterator) const {
 }
 
 Status RocksStore::write(Decree decree, std::string_view effects) {
-  if (!valid_effects(effects)) {
+  return write_batch(decree, {&effects, 1});
+}
+
+Status RocksStore::write_run(Decree first, const std::vector<std::string_view>& effects) {
+  return effects.empty() ? Status::Ok() : write_batch(first, effects);
+}
+
+Status RocksStore::write_batch(Decree first, std::span<const std::string_view> run) {
+  const Decree decree = first + static_cast<Decree>(run.size()) - 1;
+  for (std::string_view effects : run) {
+    if (valid_effects(effects)) continue;
     return Status(Errc::kInvalidData,
-                  fmt::format("the effects of decree {} of {} ({} bytes) are malformed", decree,
-                              options_.gpid, effects.size()));
+                  fmt::format("the effects of one of the decrees {} to {} of {} ({} bytes) are "
+                              "malformed",
+                              first, decree, options_.gpid, effects.size()));
   }
   if (out_of_space()) {
     return Status(
@@ -436,11 +447,8 @@ Status RocksStore::write(Decree decree, std::string_view effects) {
   size_t length = static_cast<size_t>(
       std::to_chars(text, text + sizeof text, static_cast<int64_t>(decree)).ptr - text);
   std::string bytes = std::move(scratch_);
-  if (effects.empty()) {
-    EffectsWriter::start(bytes);
-  } else {
-    bytes.assign(effects);
-  }
+  EffectsWriter::start(bytes);
+  for (std::string_view effects : run) EffectsWriter::append(bytes, effects);
   EffectsWriter::put_in_family(bytes, meta_->GetID(), kMetaLastFlushedDecree, {text, length});
   LoadedBatch batch(std::move(bytes));
   rocksdb::Status written;

@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 
@@ -46,6 +47,8 @@ class RocksStore final : public Store {
                                              bool one_hash_key) const override;
   Status status_of(const rocksdb::Iterator& iterator) const override;
   Status write(Decree decree, std::string_view effects) override;
+  // In one step.
+  Status write_run(Decree first, const std::vector<std::string_view>& effects) override;
   Decree last_applied() const override { return last_applied_.load(std::memory_order_acquire); }
   Decree last_flushed() const override { return last_flushed_.load(std::memory_order_acquire); }
   uint32_t data_version() const override { return data_version_; }
@@ -75,6 +78,8 @@ class RocksStore final : public Store {
   RocksStore(RocksStoreOptions options, WriteBudget& budget);
 
   Status open_db(SharedResources& shared);
+  // The decrees from `first` on, at least one, in one step.
+  Status write_batch(Decree first, std::span<const std::string_view> run);
   Status write_first_facts();
   Status load_facts();
   // A fact of the meta family; `found` is false when it is absent.

@@ -62,6 +62,13 @@ class Store {
   // kDiskInsufficient (the disk is full; nothing was applied, reads go on: try regain_space() now
   // and then), kDiskIoError.
   virtual Status write(Decree decree, std::string_view effects) = 0;
+  // The same for the decrees from `first` on, in one step or several: after an error last_applied()
+  // tells how far it came.
+  virtual Status write_run(Decree first, const std::vector<std::string_view>& effects) {
+    Status status;
+    for (size_t i = 0; i < effects.size() && status.ok(); ++i) status = write(first++, effects[i]);
+    return status;
+  }
   // Any thread.
   virtual Decree last_applied() const = 0;
   // The decree contained in durable files. Any thread; never touches a disk.

@@ -341,6 +341,7 @@ void Replica::close(Task done) {
   tick_timer_.cancel();
   maintenance_timer_.cancel();
   apply_retry_.cancel();
+  gather_timer_.cancel();
   hand_over_timer_.cancel();
   delayed_sends_.clear();
   shelf_->stop();
@@ -468,6 +469,7 @@ void Replica::act(pacifica::SendAck& action) {
 
 void Replica::act(pacifica::Commit& action) {
   metrics_.committed_requests.add();
+  to_apply_bytes_ += action.mutation.payload->size();
   bool early = MARKAB_PLANTED(kApplyOutOfOrder) && !to_apply_.empty();
   to_apply_.insert(to_apply_.end() - (early ? 1 : 0), std::move(action.mutation));
 }

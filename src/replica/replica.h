@@ -221,6 +221,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void check_group();
   // the store (replica_store.cc)
   void apply_committed();
+  void apply_gathered();
+  bool may_gather() const;
   void show_store();
   // The disk is full: reads go on, writes are refused, and both store and log try again.
   bool out_of_space() const;
@@ -291,6 +293,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   bool performing_ = false;
   bool flush_posted_ = false;
   std::deque<pacifica::Mutation> to_apply_;
+  size_t to_apply_bytes_ = 0;
+  io::TimerHandle gather_timer_;
   Decree applied_ = 0;
   uint64_t learned_records_ = 0;  // appended to the log by a learner, not by the core
   Decree read_gate_ = 0;          // applied must reach it before reads are served

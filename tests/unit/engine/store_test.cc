@@ -114,6 +114,32 @@ TEST_F(RocksStoreTest, MalformedEffectsChangeNothing) {
   EXPECT_TRUE(store->write(1, bytes).ok());
 }
 
+// As one by one: a later effect for the same key wins, decrees without effects count, and nothing
+// is applied when one of them is malformed.
+TEST_F(RocksStoreTest, ARunIsItsDecrees) {
+  auto store = open();
+  std::string one = put_effects("h", "a", "1"), two = put_effects("h", "b", "2"),
+              three = put_effects("h", "a", "3"), gone;
+  EffectsWriter::start(gone);
+  EffectsWriter::remove(gone, "h", "b");
+  EffectsWriter::put(gone, "h", "c", encode_value(1, 0, 0, ""), "4");
+  ASSERT_TRUE(store->write_run(1, {one, two, {}, three, gone}).ok());
+  EXPECT_EQ(store->last_applied(), 5);
+  EXPECT_EQ(value_of(*store, "h", "a"), "3");
+  EXPECT_EQ(value_of(*store, "h", "b"), "(none)");
+  EXPECT_EQ(value_of(*store, "h", "c"), "4");
+  ASSERT_TRUE(store->write_run(6, {{}}).ok());
+  EXPECT_EQ(store->last_applied(), 6);
+  EXPECT_TRUE(store->write_run(7, {}).ok());
+  EXPECT_EQ(store->last_applied(), 6);
+  Status s = store->write_run(7, {two, std::string_view(one).substr(0, one.size() - 1)});
+  EXPECT_EQ(s.code(), Errc::kInvalidData);
+  EXPECT_EQ(store->last_applied(), 6);
+  EXPECT_EQ(value_of(*store, "h", "b"), "(none)");
+  ASSERT_TRUE(store->flush().ok());
+  EXPECT_EQ(store->last_flushed(), 6);
+}
+
 // A small file system in memory, for as long as it lives.
 class SmallDisk {
  public:

@@ -53,6 +53,34 @@ TEST_P(GroupCheckTest, BringsARestartedIdleSecondaryUpToDate) {
 }
 INSTANTIATE_TEST_SUITE_P(OnAndOff, GroupCheckTest, testing::Bool());
 
+// ---- applying
+
+// What a secondary knows to be committed goes into its store in one step, a moment later; at once
+// when there is much of it.
+TEST(GatheringTest, ASecondaryAppliesLaterAndTogether) {
+  ServerWorld w({});
+  auto gpid = w.create(1, {0, 1, 2});
+  w.world().run_for(seconds(1));
+  auto small = [&](int first, int count) {
+    for (int n = first; n < first + count; ++n)
+      ASSERT_EQ(w.put(0, gpid, fmt::format("key{}", n), "v"), Errc::kOk);
+  };
+  small(0, 3);
+  EXPECT_EQ(w.replica(0, gpid)->last_applied(), 3);
+  EXPECT_GT(w.replica(1, gpid)->last_committed(), 0);
+  EXPECT_EQ(w.replica(1, gpid)->last_applied(), 0);
+  w.world().run_for(milliseconds(400));
+  for (int i = 1; i < 3; ++i) {
+    EXPECT_EQ(w.replica(i, gpid)->last_applied(), 3);
+    EXPECT_EQ(w.rows(i, gpid), w.rows(0, gpid));
+  }
+  put_many(w, 0, gpid, 3, 40);  // 20 kB each
+  EXPECT_GT(w.replica(1, gpid)->last_applied(), 30);
+  w.world().run_for(milliseconds(400));
+  EXPECT_EQ(w.rows(1, gpid), w.rows(0, gpid));
+  EXPECT_EQ(w.rows(2, gpid), w.rows(0, gpid));
+}
+
 // ---- learning
 
 class LearningTest : public testing::Test {
