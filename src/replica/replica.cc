@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/plant.h"
 #include "replica/learner.h"
+#include "replica/spare_actions.h"
 #include "replica/table_info.h"
 
 namespace markab::replica {
@@ -200,6 +201,7 @@ void Replica::start(Recovery recovery) {
 // The core counts its own records; what a learner wrote by itself is not among them.
 void Replica::tell_durable() {
   auto records = log_->durable_records();
+  borrow_room(actions_);
   core_->on_durable(records - std::min(records, learned_records_), now(), actions_);
   perform();
   if (!to_invite_.empty()) send_waiting_invitations();
@@ -397,6 +399,7 @@ void Replica::perform() {
     std::visit([this](auto& a) { act(a); }, action);
   }
   actions_.clear();
+  return_room(actions_);
   performing_ = false;
   if (!to_apply_.empty()) apply_committed();
   update_gates();
@@ -441,6 +444,7 @@ void Replica::act(pacifica::SendPrepare& action) {
             [weak = weak_from_this(), to = action.to, token = action.token](rpc::Reply reply) {
               auto self = weak.lock();
               if (!self || self->closed_) return;
+              borrow_room(self->actions_);
               auto ack = reply.status.ok() ? decode_prepare_ack(reply.result)
                                            : Result<pacifica::PrepareAck>(reply.status);
               if (ack) {
@@ -610,6 +614,7 @@ void Replica::on_prepare(rpc::Request request) {
   }
   auto token = next_token_++;
   prepares_.emplace(token, std::move(request));
+  borrow_room(actions_);
   core_->on_prepare(prepare->membership.primary, token, *prepare, now(), actions_);
   perform();
 }

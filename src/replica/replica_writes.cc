@@ -4,6 +4,7 @@
 #include "idl/duplication_types.h"
 #include "replica/capacity_units.h"
 #include "replica/replica.h"
+#include "replica/spare_actions.h"
 #include "replica/table_info.h"
 #include "rpc/codec.h"
 
@@ -206,6 +207,7 @@ Errc Replica::decode_duplicated(const rpc::Request& request, engine::DuplicateRe
 
 void Replica::propose_waiting() {
   if (closed_ || fetching_) return;
+  borrow_room(actions_);
   // Inherited mutations first (04 S7): new writes wait until they are applied, so that the resolver
   // sees their effects.
   while (!queue_.empty() && !handing_over_ && core_->role() == Role::kPrimary &&
