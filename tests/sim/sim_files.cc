@@ -11,7 +11,7 @@ namespace markab::sim {
 // What a disk writes whole or not at all.
 constexpr uint64_t kSector = 512;
 // What a file opened by open_append_mapped() grows by.
-constexpr uint64_t kReserved = 2048;
+constexpr uint64_t kReserved = 1024;
 
 // --- open files ---
 
