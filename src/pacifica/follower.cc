@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
 #include "base/plant.h"
 #include "pacifica/replica_core.h"
 
@@ -115,6 +116,9 @@ void ReplicaCore::extend_verified() {
 }
 
 Errc ReplicaCore::take_run(const Prepare& p, Actions& out) {
+  MARKAB_ASSERT(role_ == (p.signature == 0 ? Role::kSecondary : Role::kLearner) &&
+                    (p.signature == 0 || p.signature == signature_),
+                "mutations of another session are taken (04 S13)", p.signature, signature_);
   if (p.previous > verified_) return Errc::kTryAgain;
   size_t most = options_.max_uncommitted + options_.cache_mutations;
   size_t most_bytes = options_.max_uncommitted_bytes + options_.cache_bytes;

@@ -189,6 +189,8 @@ class ReplicaCore {
   // True when reads may be served as far as this core knows: primary, and everything inherited is
   // committed (S8). The driver adds: applied, and the lease holds.
   bool reads_allowed() const;
+  // The last decree that was prepared when this reign began; reads wait until it is applied (S8).
+  Decree inherited() const { return reign_prepared_; }
   // Gives up the primary role at the same ballot (planned hand-over): nothing is proposed any more,
   // reads are refused, what is in flight still commits. Undone only by a membership with a higher
   // ballot, since one with the same ballot may be older than the hand-over (04 S9). Without one for

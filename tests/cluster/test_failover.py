@@ -14,6 +14,7 @@ from onebox import wait_until
 PARTITIONS = 8
 SERVICE_SECONDS = 1.0
 KILL_ROUNDS = int(os.environ.get("MARKAB_KILL_ROUNDS", "20"))
+ALL_KILLED_ROUNDS = int(os.environ.get("MARKAB_ALL_KILLED_ROUNDS", "5"))
 
 
 def lease_seconds(box):
@@ -116,15 +117,17 @@ def test_everything_killed_at_once(own_box, record_property):
     """log_sync = always: whatever was acknowledged is on disk, also when nobody is left to tell."""
     box = own_box("--set", "replication.log_sync=always")
     written = 0
-    for number in range(3):
+    for number in range(ALL_KILLED_ROUNDS):
         with Load(box, "temp", 6, seconds=60, prefix="all%d_" % number) as load:
-            time.sleep(2)
+            time.sleep(random.uniform(0.2, 2))
             box.kill_everything_at_once()
             for name in box.names():
                 box.restart(name)
             box.wait_healthy("temp", 60)
         written += load.acknowledged_writes()
-        assert load.verify() == []
+        lost = load.verify()
+        assert lost == [], "round %d: %s" % (number + 1, lost[:10])
+    record_property("rounds", ALL_KILLED_ROUNDS)
     record_property("acknowledged writes, none lost", written)
 
 

@@ -185,6 +185,7 @@ void RandomWorld::on(PrepareMessage& m) {
   auto token = ++n.last_token;
   n.prepares.emplace(token, std::make_pair(m, false));
   n.replica.core->on_prepare(m.from, token, m.prepare, now_, n.replica.actions);
+  check_session(n, m.prepare);
   finish(n);
 }
 
@@ -220,7 +221,7 @@ void RandomWorld::on(InviteMessage& m) {
   if (n.replica.core == nullptr || n.replica.incarnation != m.to_incarnation) return;
   if (n.learner_signature == m.signature) return;
   if (n.replica.core->start_learning(m.membership, m.signature, n.replica.actions) == Errc::kOk) {
-    n.learner_signature = m.signature;
+    n.learner_signature = n.session = m.signature;
     n.teacher = m.membership.primary;
   }
   finish(n);
@@ -306,7 +307,7 @@ void RandomWorld::crash(Node& n) {
   }
   n.prepares.clear();
   n.invitations.clear();
-  n.learner_signature = 0;
+  n.learner_signature = n.session = 0;
   n.asking = false;
 }
 
@@ -328,6 +329,9 @@ void RandomWorld::maintain(Node& n) {
   }
   if (core->role() != Role::kPrimary) return;
   if (!faults_ || chance(0.1)) core->check_group(now_, n.replica.actions);
+  for (const auto& peer : core->peers()) {  // an operator, or a learner that was not heard of
+    if (faults_ && peer.learner && chance(0.1)) core->drop_learner(peer.node, n.replica.actions);
+  }
   auto peers = core->peers();
   if (peers.size() + 1 >= static_cast<size_t>(membership_.max_replica_count)) return;
   auto& other = random_node();
@@ -687,6 +691,23 @@ void RandomWorld::check_role(Node& n, const RoleChanged& change) {
     leading_[r.self] = change.ballot;
   }
   if (change.ballot == membership_.ballot) check_holds_all(n, "made primary (S3)");
+}
+
+// S13: what was sent to a learner is taken in that session only, what was sent to a member by a
+// member only. Called before the actions of that Prepare are done.
+void RandomWorld::check_session(const Node& n, const Prepare& prepare) {
+  bool takes = false;
+  for (const auto& action : n.replica.actions) {
+    auto* ack = std::get_if<SendAck>(&action);
+    takes |= std::holds_alternative<AppendMutation>(action) ||
+             (ack != nullptr && ack->ack.error == Errc::kOk);
+  }
+  bool learns = n.replica.core->role() == Role::kLearner;
+  if (!takes || (prepare.signature == 0 ? !learns : learns && prepare.signature == n.session))
+    return;
+  fail(fmt::format("{} takes a prepare of session {} as {} of session {} (S13)",
+                   name(n.replica.self), prepare.signature, learns ? "learner" : "member",
+                   n.session));
 }
 
 // S8: the reads that the group's present primary would serve reflect everything that any client was

@@ -111,6 +111,7 @@ class RandomWorld {
     std::map<HostPort, uint64_t> invitations;
     uint64_t last_signature = 0;
     uint64_t learner_signature = 0;  // as learner; 0 once the stream has begun
+    uint64_t session = 0;            // of the last invitation taken by this process
     HostPort teacher;
     bool asking = false;
   };
@@ -154,6 +155,7 @@ class RandomWorld {
   void check_ack(Node& n, const PrepareAck& ack);
   void check_role(Node& n, const RoleChanged& change);
   void check_holds_all(const Node& n, const std::string& when);
+  void check_session(const Node& n, const Prepare& prepare);
   void check_reads(const Node& n);
   void check_bounds(const Node& n);
   void check_end();
