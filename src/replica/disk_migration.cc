@@ -195,7 +195,7 @@ struct ReplicaServer::Migration : std::enable_shared_from_this<Migration> {
   static void reopen(std::shared_ptr<Migration> self, TableInfo table, size_t disk, size_t origin,
                      std::string aside) {
     auto& server = self->server;
-    server.open_replica(self->gpid, table, disk, [self, table, disk, origin, aside](Errc error) {
+    auto opened = [self, table, disk, origin, aside](Errc error) {
       auto& server = self->server;
       if (error == Errc::kOk || disk == origin) {
         MARKAB_INFO("{} is on disk {} now", self->gpid, server.disks_.at(disk).dir.tag);
@@ -217,7 +217,10 @@ struct ReplicaServer::Migration : std::enable_shared_from_this<Migration> {
             if (self->server.stopped_ || self->server.entries_.contains(self->gpid)) return;
             reopen(self, table, origin, origin, aside);
           });
-    });
+    };
+    // Should it not open where it was, it is shut there like any other.
+    server.open_replica(self->gpid, table, disk, disk == origin ? Origin::kStored : Origin::kNew,
+                        std::move(opened));
   }
 };
 

@@ -539,9 +539,13 @@ void Replica::act(pacifica::RelearnNeeded& action) {
 void Replica::update_gates() {
   auto role = core_->role();
   bool in_service = !broken_ && !closed_;
-  serves_reads_.store(
-      in_service && !handing_over_ && core_->reads_allowed() && applied_ >= read_gate_,
-      std::memory_order_release);
+  bool serves = in_service && !handing_over_ && core_->reads_allowed() && applied_ >= read_gate_;
+  MARKAB_ASSERT(!serves || applied_ >= core_->inherited(),
+                "reads would be served before what was inherited is applied (04 S8)", applied_,
+                core_->inherited());
+  MARKAB_ASSERT(queue_.empty() || role == Role::kPrimary, "writes wait where nobody leads (04 S18)",
+                queue_.size());
+  serves_reads_.store(serves, std::memory_order_release);
   serves_backup_reads_.store(in_service && (role == Role::kPrimary || role == Role::kSecondary),
                              std::memory_order_release);
 }

@@ -46,6 +46,9 @@ ReplicaServer::ReplicaServer(io::Runtime& runtime, std::vector<rpc::Network*> ne
     entity_->gauge({names[i], "Replicas", "Replicas in that role"},
                    [this, i] { return role_counts_[i].load(); });
   }
+  entity_->gauge({"shut_replicas", "Replicas",
+                  "Replicas on a disk that is full or fails; they are opened when they can be"},
+                 [this] { return shut_count_.load(); });
   entity_->gauge({"total_replicas", "Replicas", "Open replicas"}, [this] {
     int64_t total = 0;
     for (auto& count : role_counts_) total += count.load();
@@ -279,11 +282,16 @@ void ReplicaServer::on_add_learner(rpc::Request request) {
     table.max_replica_count = message.membership.max_replica_count;
     for (const auto& [key, value] : message.envs) table.envs[key] = value;
     auto disk = choose_disk(gpid);
+    // What is here already, if it can be opened, needs less than a new copy.
+    if (auto old = shut_.find(gpid);
+        old != shut_.end() && (disk == old->second.disk || disk == disks_.size()))
+      return reopen(gpid, learn);
     if (disk == disks_.size()) {
       held->reply_error(Errc::kDiskInsufficient);
       return;
     }
-    open_replica(gpid, std::move(table), disk, learn);
+    if (is_shut(gpid)) discard_shut(gpid);
+    open_replica(gpid, std::move(table), disk, Origin::kNew, learn);
   });
 }
 
@@ -349,14 +357,18 @@ void ReplicaServer::load_all() {
           one_done();
         }
         for (auto& f : *found)
-          open_replica(f.gpid, std::move(f.table), f.disk, [one_done](Errc) { one_done(); });
+          open_replica(f.gpid, std::move(f.table), f.disk, Origin::kStored,
+                       [one_done](Errc) { one_done(); });
       });
 }
 
-void ReplicaServer::open_replica(Gpid gpid, TableInfo table, size_t disk, Callback<Errc> done) {
+void ReplicaServer::open_replica(Gpid gpid, TableInfo table, size_t disk, Origin origin,
+                                 Callback<Errc> done) {
   auto [it, fresh] = entries_.try_emplace(gpid);
-  MARKAB_ASSERT(fresh, "a replica is opened twice", gpid);
+  MARKAB_ASSERT(fresh && !is_shut(gpid), "a replica is opened twice", gpid);
   it->second.disk = disk;
+  it->second.origin = origin;
+  it->second.table = table;
   it->second.waiting.push_back(std::move(done));
   Replica::OpenOptions open;
   open.gpid = gpid;
@@ -379,22 +391,24 @@ void ReplicaServer::opened(Gpid gpid, Result<std::shared_ptr<Replica>> result) {
                 "an unexpected opening", gpid);
   auto waiting = std::move(found->second.waiting);
   if (!result) {
-    MARKAB_ERROR("{}", result.error());
+    auto origin = found->second.origin;
+    if (origin == Origin::kShut) {
+      MARKAB_INFO("once more, {}", result.error());
+    } else {
+      MARKAB_ERROR("{}", result.error());
+    }
     auto disk = found->second.disk;
+    auto table = std::move(found->second.table);
     auto dir = disks_.at(disk).dir.replicas() + "/" + replica_dir_name(gpid);
     entries_.erase(found);
     // A store that cannot be read is set aside, never deleted before its replacement is whole (spec
     // 04 §2.5).
     auto code = result.error().code();
     if (code == Errc::kRdbCorruption || code == Errc::kCorruption || code == Errc::kInvalidData) {
-      auto aside = fmt::format("{}.{}.err", dir, control_.wall_us());
-      runtime_.background().run(
-          control_,
-          [this, dir, aside] {
-            if (auto s = files_.rename(dir, aside); !s.ok())
-              MARKAB_ERROR("{} could not be set aside: {}", dir, s);
-          },
-          [] {});
+      set_aside(dir, "err");
+    } else if (origin != Origin::kNew &&
+               (code == Errc::kDiskInsufficient || code == Errc::kDiskIoError)) {
+      shut(gpid, std::move(table), disk);
     }
     for (auto& done : waiting) done(code);
     if (code == Errc::kDiskIoError) disk_failed(disk, result.error());
@@ -441,16 +455,18 @@ void ReplicaServer::close_replica(Gpid gpid, Task done) {
 // (spec 04 §2.5).
 void ReplicaServer::discard_replica(Gpid gpid, const char* suffix) {
   auto dir = entries_.at(gpid).replica->dir();
-  close_replica(gpid, [this, dir, suffix] {
-    auto aside = fmt::format("{}.{}.{}", dir, control_.wall_us(), suffix);
-    runtime_.background().run(
-        control_,
-        [this, dir, aside] {
-          if (auto s = files_.rename(dir, aside); !s.ok())
-            MARKAB_ERROR("{} could not be set aside: {}", dir, s);
-        },
-        [] {});
-  });
+  close_replica(gpid, [this, dir, suffix] { set_aside(dir, suffix); });
+}
+
+void ReplicaServer::set_aside(const std::string& dir, const char* suffix) {
+  auto aside = fmt::format("{}.{}.{}", dir, control_.wall_us(), suffix);
+  runtime_.background().run(
+      control_,
+      [this, dir, aside] {
+        if (auto s = files_.rename(dir, aside); !s.ok())
+          MARKAB_ERROR("{} could not be set aside: {}", dir, s);
+      },
+      [] {});
 }
 
 std::vector<std::shared_ptr<Replica>> ReplicaServer::replicas() const {
@@ -469,17 +485,19 @@ void ReplicaServer::on_role_changed(Replica&, Role before, Role role) {
 void ReplicaServer::on_broken(Replica& replica, const Status& why) {
   auto gpid = replica.gpid();
   control_.post([this, gpid, why] {
-    MARKAB_ERROR("{} is closed and set aside: {}", gpid, why);
+    MARKAB_ERROR("{} is closed: {}", gpid, why);
     auto found = entries_.find(gpid);
     if (found == entries_.end() || found->second.state != State::kOpen || stopped_) return;
-    // A full disk is not damage: the replica stays where it is and is opened again when the server
-    // restarts. Nor can anything be renamed on a disk that fails.
-    if (why.code() == Errc::kDiskIoError) {
+    // A full disk is not damage: the replica stays where it is and is opened again when there is
+    // space. Nor can anything be renamed on a disk that fails.
+    if (why.code() == Errc::kDiskIoError || why.code() == Errc::kDiskInsufficient) {
       auto disk = found->second.disk;
-      close_replica(gpid, [] {});
-      disk_failed(disk, why);
-    } else if (why.code() == Errc::kDiskInsufficient) {
-      close_replica(gpid, [] {});
+      found->second.shuts = true;
+      close_replica(gpid, [this, gpid, disk, table = found->second.replica->table_now()]() mutable {
+        shut(gpid, std::move(table), disk);
+        schedule_sync(std::chrono::milliseconds(100));
+      });
+      if (why.code() == Errc::kDiskIoError) disk_failed(disk, why);
     } else {
       discard_replica(gpid, "err");
     }
@@ -540,6 +558,7 @@ void ReplicaServer::stop(Task done) {
   leave_timer_.cancel();
   disk_timer_.cancel();
   sweep_timer_.cancel();
+  reopen_timer_.cancel();
   take_held_proposals();
   auto finish = std::make_shared<Task>([this, done = std::make_shared<Task>(std::move(done))] {
     runtime_.background().run(

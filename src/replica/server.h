@@ -118,10 +118,22 @@ class ReplicaServer final : public ReplicaHost {
   friend class AdminService;
   using Routes = std::unordered_map<Gpid, std::shared_ptr<Replica>>;
   enum class State { kOpening, kOpen, kClosing };
+  enum class Origin {
+    kNew,     // created empty
+    kStored,  // found when the daemon began
+    kShut,    // waited in shut_
+  };
   struct Entry {
     State state = State::kOpening;
     std::shared_ptr<Replica> replica;
     std::vector<Callback<Errc>> waiting;  // until it is open
+    size_t disk = 0;
+    Origin origin = Origin::kNew;
+    TableInfo table;     // of what was stored; until it is open
+    bool shuts = false;  // closing, to wait in shut_
+  };
+  struct Shut {
+    TableInfo table;
     size_t disk = 0;
   };
 
@@ -137,10 +149,19 @@ class ReplicaServer final : public ReplicaHost {
 
   // opening and closing
   void load_all();
-  void open_replica(Gpid gpid, TableInfo table, size_t disk, Callback<Errc> done);
+  void open_replica(Gpid gpid, TableInfo table, size_t disk, Origin origin, Callback<Errc> done);
   void opened(Gpid gpid, Result<std::shared_ptr<Replica>> result);
   void close_replica(Gpid gpid, Task done);
   void discard_replica(Gpid gpid, const char* suffix);
+  void set_aside(const std::string& dir, const char* suffix);
+  // shut_replicas.cc
+  void shut(Gpid gpid, TableInfo table, size_t disk);
+  bool is_shut(Gpid gpid) const;
+  void wait_to_reopen();
+  void reopen_next(size_t disk);
+  void reopen(Gpid gpid, Callback<Errc> done);
+  void discard_shut(Gpid gpid);
+  void report_shut(std::vector<wire::replica_info>& out) const;
   void publish_routes();
   // disks_.size() when no disk can take it.
   size_t choose_disk(Gpid gpid) const;
@@ -195,6 +216,9 @@ class ReplicaServer final : public ReplicaHost {
   bool trust_log_ = true;
 
   std::map<Gpid, Entry> entries_;  // shard 0
+  std::map<Gpid, Shut> shut_;      // shard 0; none of them is in entries_
+  std::atomic<int64_t> shut_count_ = 0;
+  io::TimerHandle reopen_timer_;
   std::atomic<const Routes*> routes_;
   io::TimerHandle sync_timer_;
   io::TimerHandle leave_timer_;

@@ -103,8 +103,9 @@ void ReplicaServer::collect_replicas(Callback<std::vector<wire::replica_info>> d
   auto next = std::make_shared<std::function<void(int)>>();
   *next = [this, round, next](int shard) {
     if (shard == runtime_.shard_count()) {
-      control_.post([round, next] {
+      control_.post([this, round, next] {
         round->replicas.clear();
+        report_shut(round->infos);
         round->done(std::move(round->infos));
         *next = nullptr;
       });
@@ -186,6 +187,7 @@ void ReplicaServer::apply_sync(const wire::configuration_query_by_node_response&
   // is elsewhere now.
   if (!response.__isset.gc_replicas) return;
   for (const auto& useless : response.gc_replicas) {
+    discard_shut(useless.pid);
     auto found = entries_.find(useless.pid);
     if (found == entries_.end() || found->second.state != State::kOpen) continue;
     auto replica = found->second.replica;
@@ -322,6 +324,7 @@ void ReplicaServer::take_proposal(const std::shared_ptr<rpc::Request>& held,
     }
     return;
   }
+  if (is_shut(gpid)) return reopen(gpid, apply);
   // Only who is told to begin with the first membership of a partition may find nothing here: its
   // history is empty. Everything later must be learned (spec 04 §1.7, "never create an empty
   // replica over a non-zero history"), also at that ballot: this disk may be a new one.
@@ -340,7 +343,7 @@ void ReplicaServer::take_proposal(const std::shared_ptr<rpc::Request>& held,
     held->reply_error(Errc::kDiskInsufficient);
     return;
   }
-  open_replica(gpid, to_table(told->info), disk, apply);
+  open_replica(gpid, to_table(told->info), disk, Origin::kNew, apply);
 }
 
 wire::app_info ReplicaServer::app_info_of(const Replica& replica) const {

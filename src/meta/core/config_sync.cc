@@ -99,6 +99,7 @@ void MetaCore::take_report(Node& node, const ReplicaReport& report, SyncReply& r
   bool dropped = table->info.status == TableStatus::kDropped;
   if (table->info.status != TableStatus::kAvailable && !dropped) return;
   if (p->config.is_member(node.address)) {
+    if (report.shut()) return take_shut(node, *table, *p);
     p->serving[node.address] = report;
     p->created.insert(node.address);
     if (node.address == p->config.primary) {
@@ -121,8 +122,9 @@ void MetaCore::take_report(Node& node, const ReplicaReport& report, SyncReply& r
   auto known = std::find_if(p->dropped.begin(), p->dropped.end(),
                             [&](const DroppedReplica& d) { return d.node == node.address; });
   int64_t drop_time = known == p->dropped.end() ? 0 : known->drop_time_ms;
-  note_dropped(*p, DroppedReplica{node.address, drop_time, true, report.ballot, report.committed,
-                                  report.prepared, report.status == ReplicaStatus::kError});
+  note_dropped(
+      *p, DroppedReplica{node.address, drop_time, true, report.ballot, report.committed,
+                         report.prepared, report.status == ReplicaStatus::kError, report.shut()});
   bool kept = std::any_of(p->dropped.begin(), p->dropped.end(),
                           [&](const DroppedReplica& d) { return d.node == node.address; });
   // 03 §19 row 24: an extra copy goes only while the partition is whole.
@@ -177,6 +179,19 @@ void MetaCore::take_absence(Node& node, Table& table, Partition& p) {
   if (p.config.primary == node.address && effective_level() > Level::kBlind) {
     fail_over(table, p, ChangeType::kDowngradeToInactive, node.address,
               fmt::format("{} is primary but has no replica of it", node.address));
+  }
+}
+
+// A member has its replica on a disk that is full or fails: it does not serve, and has not lost
+// anything.
+void MetaCore::take_shut(Node& node, Table& table, Partition& p) {
+  p.serving.erase(node.address);
+  p.created.insert(node.address);
+  if (p.pending || (p.changed.ns != 0 && now() - p.changed < kReportDelay)) return;
+  if (p.config.primary == node.address && may_go(p, node.address) &&
+      effective_level() > Level::kBlind) {
+    fail_over(table, p, ChangeType::kDowngradeToInactive, node.address,
+              fmt::format("{} is primary, on a disk that is full or fails", node.address));
   }
 }
 

@@ -84,6 +84,11 @@ void MetaCore::cure_from_dropped(Table& table, Partition& p) {
       why = fmt::format("{}, one of the last to serve it, is not alive", node);
     } else if (d == nullptr || !d->collected) {
       why = fmt::format("{} has not reported its replicas yet", node);
+    } else if (d->shut) {
+      why = fmt::format(
+          "{} has a replica of it on a disk that is full or fails, and what is in it is not known: "
+          "free or repair that disk, or assign a primary by hand",
+          node);
     } else {
       return d;
     }

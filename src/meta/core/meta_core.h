@@ -250,6 +250,7 @@ class MetaCore {
   void take_report(Node& node, const ReplicaReport& report, SyncReply& reply);
   void take_absence(Node& node, Table& table, Partition& p);
   bool sync_must_wait(HostPort node) const;
+  void take_shut(Node& node, Table& table, Partition& p);
   void check_primary_report(Table& table, Partition& p, Node& node);
 
   CoreOptions options_;

@@ -139,6 +139,9 @@ struct ReplicaReport {
   Decree durable = -1;
   std::string disk_tag;
   CompactionStatus compaction = CompactionStatus::kIdle;
+
+  // It lies on a disk of the node that is full or fails; what it has is not known.
+  bool shut() const { return status == ReplicaStatus::kError && ballot < 0; }
 };
 
 // A node that was a member, or that holds a replica without being one (03 §5.2).
@@ -151,6 +154,7 @@ struct DroppedReplica {
   Decree committed = -1;
   Decree prepared = -1;
   bool doubtful = false;  // its log may lack what it acknowledged (04 §2.2)
+  bool shut = false;      // there is one, on a disk that is full or fails; what it has is not known
 };
 
 // One step that an operator or the balancer asked for (PROPOSE_BALANCER).

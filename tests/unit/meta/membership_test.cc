@@ -220,9 +220,11 @@ TEST_F(MembershipTest, SurplusIsRemovedOneAtATime) {
 
 // --- nobody left: who has most? (03 §10.3) ---
 
+constexpr Ballot kShut = -2;
+
 struct DddCase {
   const char* name;
-  Ballot prev_ballot, last_ballot;  // -1: no replica
+  Ballot prev_ballot, last_ballot;  // -1: no replica; kShut: one on a full disk
   Decree prev_committed, last_committed;
   Decree prev_prepared, last_prepared;
   int chosen;        // 0 nobody, 1 prev, 2 last
@@ -251,7 +253,12 @@ TEST_P(DddTest, Chooses) {
   ASSERT_TRUE(w.restart().ok());
   auto reports = [&](HostPort n, Ballot ballot, Decree committed, Decree prepared, bool doubtful) {
     std::vector<ReplicaReport> out;
-    if (ballot >= 0) {
+    if (ballot == kShut) {
+      ReplicaReport r;
+      r.pid = kPid;
+      r.status = ReplicaStatus::kError;
+      out.push_back(r);
+    } else if (ballot >= 0) {
       ReplicaReport r = CoreWorld::report(config, n, committed, prepared);
       r.ballot = ballot;
       r.status = doubtful ? ReplicaStatus::kError : ReplicaStatus::kInactive;
@@ -294,12 +301,41 @@ INSTANTIATE_TEST_SUITE_P(
                     DddCase{"prepared_below_committed", 8, 8, 100, 100, 90, 95, 0},
                     DddCase{"prev_without_replica", -1, 8, 0, 100, 0, 100, 2},
                     DddCase{"last_without_replica", 8, -1, 100, 0, 100, 0, 1},
+                    DddCase{"last_is_shut", 8, kShut, 100, 0, 100, 0, 0},
+                    DddCase{"prev_is_shut", kShut, 8, 0, 100, 0, 100, 0},
                     DddCase{"both_without", -1, -1, 0, 0, 0, 0, 0},
                     DddCase{"doubtful_with_more", 8, 9, 100, 100, 100, 110, 2, 2},
                     DddCase{"doubtful_at_the_same_ballot", 8, 8, 100, 100, 100, 110, 1, 2},
                     DddCase{"doubtful_without_what_is_known", 8, 9, 100, 90, 100, 99, 1, 2},
                     DddCase{"doubtful_and_both_without", 8, 9, 100, 120, 110, 110, 0, 2}),
     [](const auto& info) { return info.param.name; });
+
+TEST_F(MembershipTest, APrimaryOnAFullDiskIsFailedOver) {
+  open({a, b, c}, 1, 3);
+  w.run_ms(6000);
+  HostPort p = primary(), s0 = secondary(0);
+  for (HostPort n : {a, b, c}) w.sync(n, w.reports_of(n));
+  auto before = w.config(kPid).ballot;
+  auto reports = w.reports_of(p);
+  reports[0].status = ReplicaStatus::kError;
+  reports[0].ballot = reports[0].committed = reports[0].prepared = -1;
+  w.sync(p, reports);
+  EXPECT_NE(w.config(kPid).primary, p);
+  EXPECT_TRUE(w.config(kPid).primary);
+  EXPECT_EQ(w.config(kPid).ballot, before + 1);
+  // When the others are lost as well, it is waited for.
+  HostPort now = primary();
+  HostPort other = now == s0 ? secondary(0) : s0;
+  w.core->options().live_percentage = 0;
+  w.core->options().min_live_nodes = 0;
+  auto others = w.reports_of(now);
+  w.report_death(other);
+  w.ask_change(kPid, ChangeType::kRemove, other);
+  w.sync(p, reports);
+  w.report_death(now);
+  w.run_ms(1000);
+  EXPECT_FALSE(w.config(kPid).primary);
+}
 
 TEST_F(MembershipTest, AnOperatorMayChooseWhereTheRuleDoesNot) {
   open({a, b, c}, 1, 3);

@@ -505,6 +505,59 @@ TEST(ServerDisksTest, OfTwoCopiesTheOneThatReachesFurtherIsServed) {
   EXPECT_TRUE(set_aside->front().ends_with(".err"));
 }
 
+// ---- shut replicas
+
+class ShutTest : public testing::Test {
+ protected:
+  // Node 1 begins on a disk that has room for the mark of its start, but not for its replica's
+  // description (ServerWorld makes that longer than 1000 bytes).
+  void boot_without_space() {
+    gpid = w.create(1, {0, 1, 2});
+    put_many(w, 0, gpid, 0, 20);
+    w.world().run_for(seconds(1));
+    w.kill(1);
+    w.files(1).set_capacity(w.files(1).used_bytes() + 500);
+    w.boot(1);
+    ASSERT_TRUE(w.until([&] { return reported_as_shut() && !w.is_member(gpid, 1); }));
+    EXPECT_EQ(w.replica(1, gpid), nullptr);
+  }
+  bool reported_as_shut() {
+    const auto* info = w.reported(1, gpid);
+    return info != nullptr && info->status == wire::partition_status::PS_ERROR &&
+           info->ballot == -1;
+  }
+
+  ServerWorld w{{3, {"a"}}};
+  Gpid gpid;
+};
+
+// "The node has it no more" would make those lead who know less (03 §10.3).
+TEST_F(ShutTest, WhatAFullDiskHoldsIsReportedAndOpenedWhenThereIsSpace) {
+  boot_without_space();
+  put_many(w, 0, gpid, 20, 5);  // the group goes on
+  w.world().run_for(seconds(30));
+  EXPECT_TRUE(reported_as_shut());
+  w.files(1).set_capacity(uint64_t{1} << 40);
+  ASSERT_TRUE(w.until([&] { return w.replica(1, gpid) != nullptr; }, seconds(10)));
+  ASSERT_TRUE(w.until([&] { return w.reported(1, gpid)->ballot == 1; }, seconds(2)));
+  w.propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 1);
+  ASSERT_TRUE(w.until([&] { return w.role(1, gpid) == Role::kSecondary; }));
+  w.world().run_for(seconds(2));
+  EXPECT_EQ(w.rows(1, gpid), w.rows(0, gpid));
+  EXPECT_EQ(w.replica(1, gpid)->metrics().learn_copy_file_bytes.value(), 0);
+}
+
+TEST_F(ShutTest, WhoIsInvitedOpensWhatItHas) {
+  boot_without_space();
+  w.propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 1);
+  EXPECT_FALSE(w.until([&] { return w.replica(1, gpid) != nullptr; }, seconds(2)));
+  EXPECT_TRUE(reported_as_shut());
+  w.files(1).set_capacity(uint64_t{1} << 40);
+  w.propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 1);
+  ASSERT_TRUE(w.until([&] { return w.role(1, gpid) == Role::kSecondary; }));
+  EXPECT_EQ(w.replica(1, gpid)->metrics().learn_copy_file_bytes.value(), 0);
+}
+
 // ---- dispatch
 
 // A node that slept finds old words at its door; others may lead by now what they tell it to lead

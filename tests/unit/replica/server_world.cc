@@ -118,6 +118,7 @@ wire::configuration_update_request ServerWorld::entry(Gpid gpid) {
   out.info.partition_count = 1;
   out.info.max_replica_count = m.max_replica_count;
   out.info.is_stateful = true;
+  out.info.envs["note"] = std::string(1000, 'e');
   out.config.pid = gpid;
   out.config.ballot = m.ballot;
   out.config.max_replica_count = m.max_replica_count;
@@ -136,6 +137,7 @@ void ServerWorld::serve_meta() {
   meta_dispatcher_.on(TaskCode::kConfigSync, [this](rpc::Request r) {
     wire::configuration_query_by_node_request asked;
     MARKAB_ASSERT(rpc::decode_args(r.args, asked).ok(), "a config sync that does not parse");
+    reports_[asked.node.node] = asked.stored_replicas;
     wire::configuration_query_by_node_response response;
     for (const auto& [gpid, m] : memberships_) {
       bool named = m.primary == asked.node.node ||
@@ -165,6 +167,15 @@ void ServerWorld::serve_meta() {
   meta_dispatcher_.on(TaskCode::kReportDeath, [](rpc::Request r) {
     r.reply(rpc::encode_result(wire::report_death_response()));
   });
+}
+
+const wire::replica_info* ServerWorld::reported(int i, Gpid gpid) const {
+  auto found = reports_.find(address(i));
+  if (found == reports_.end()) return nullptr;
+  for (const auto& info : found->second) {
+    if (Gpid(info.pid) == gpid) return &info;
+  }
+  return nullptr;
 }
 
 rpc::Reply ServerWorld::call(HostPort to, TaskCode code, Gpid gpid, const std::string& args) {

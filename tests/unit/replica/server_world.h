@@ -49,6 +49,8 @@ class ServerWorld {
   void propose(int to, Gpid gpid, wire::config_type::type type, int node);
   const pacifica::Membership& membership(Gpid gpid) { return memberships_[gpid]; }
   bool is_member(Gpid gpid, int node);
+  // The node's last word about it in a config sync; nullptr: it was not among its replicas.
+  const wire::replica_info* reported(int i, Gpid gpid) const;
   // nullptr when it is not open there.
   std::shared_ptr<Replica> replica(int i, Gpid gpid);
   pacifica::Role role(int i, Gpid gpid);
@@ -96,6 +98,7 @@ class ServerWorld {
   std::unique_ptr<sim::SimRuntime> client_;
   std::unique_ptr<rpc::Network> client_network_;
   std::map<Gpid, pacifica::Membership> memberships_;
+  std::map<HostPort, std::vector<wire::replica_info>> reports_;
   std::vector<Node> nodes_;
 };
 
