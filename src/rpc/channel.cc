@@ -1,7 +1,6 @@
 #include "rpc/channel.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "rpc/frame.h"
 #include "rpc/input.h"
 #include "rpc/process_metrics.h"
+#include "rpc/socket_options.h"
 
 namespace markab::rpc {
 
@@ -314,9 +314,7 @@ void Link::dial() {
     back_off();
     return;
   }
-  int on = 1;
-  ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  ::setsockopt(fd_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  set_stream_options(fd_, kDialledIsLost);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(peer_.port);

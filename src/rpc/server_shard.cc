@@ -1,7 +1,6 @@
 #include "rpc/server_shard.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "rpc/connection.h"
+#include "rpc/socket_options.h"
 
 namespace markab::rpc {
 
@@ -47,9 +47,7 @@ void ServerShard::start(io::Poller& of_shard) { poller = &of_shard; }
 
 void ServerShard::adopt(int fd, HostPort peer) {
   auto connection = std::make_shared<Connection>(shared_from_this(), fd, peer);  // owns fd
-  int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  set_stream_options(fd, kAcceptedIsLost);
   if (poller == nullptr || !connection->open()) {
     common->hosts.leave(peer.ipv4);
     return;
