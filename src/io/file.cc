@@ -145,7 +145,10 @@ class PosixFileSystem final : public FileSystem {
       int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
       if (fd < 0) return posix_error("opening", temporary, errno);
       PosixAppendFile file(fd, temporary, 0);
-      if (auto s = file.append(data); !s.ok()) return s;
+      if (auto s = file.append(data); !s.ok()) {
+        ::unlink(temporary.c_str());  // a full disk needs the room
+        return s;
+      }
       if (::fsync(fd) != 0) return posix_error("syncing", temporary, errno);
     }
     if (auto s = rename(temporary, path); !s.ok()) return s;

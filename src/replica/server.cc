@@ -18,6 +18,7 @@ namespace {
 
 constexpr uint64_t kLeastFlush = 4u << 20;  // smaller tables are not worth their compactions
 constexpr const char* kNodeFile = "/replica/.markab-node";
+constexpr const char* kOpenSuffix = ".open";  // of a mark that could not be rewritten
 
 }  // namespace
 
@@ -116,7 +117,11 @@ Status ReplicaServer::prepare_disk(const DataDir& disk, bool& same_boot, bool& c
   };
   if (auto s = files_.create_directories(disk.replicas()); !s.ok()) return unusable(s, "used");
   auto path = disk.path + kNodeFile;
-  if (files_.exists(path)) {
+  const auto renamed = path + kOpenSuffix;
+  std::string before;
+  if (files_.exists(path) || files_.exists(renamed)) {
+    bool says_open = !files_.exists(path);
+    if (says_open) path = renamed;
     auto text = files_.read_all(path, 1u << 16);
     if (!text) return unusable(text.error(), "read");
     boost::system::error_code error;
@@ -141,10 +146,22 @@ Status ReplicaServer::prepare_disk(const DataDir& disk, bool& same_boot, bool& c
       MARKAB_WARN("the data directory {} was last used by node {}", disk.path, field("node"));
     }
     same_boot = same_boot && field("boot_id") == options_.boot_id;
-    clean = clean && field("state") == "closed";
+    clean = clean && field("state") == "closed" && !says_open;
+    before = std::move(*text);
   }
-  if (auto s = files_.write_atomic(path, node_mark("open")); !s.ok()) return unusable(s, "written");
-  return {};
+  auto s = mark_open(disk.path + kNodeFile, before);
+  return s.ok() ? s : unusable(s, "written");
+}
+
+// A disk without space for the mark is used nevertheless: what lies there is needed, and it must
+// not look cleanly closed after a crash. A file can be renamed where none can be written.
+Status ReplicaServer::mark_open(const std::string& path, const std::string& before) {
+  if (before == node_mark("open") && files_.exists(path)) return {};
+  auto s = files_.write_atomic(path, node_mark("open"));
+  if (s.ok()) return files_.exists(path + kOpenSuffix) ? files_.remove(path + kOpenSuffix) : s;
+  if (s.code() != Errc::kDiskInsufficient || before.empty()) return s;
+  MARKAB_ERROR("{}; the daemon begins without", s);
+  return files_.exists(path) ? files_.rename(path, path + kOpenSuffix) : Status();
 }
 
 size_t ReplicaServer::choose_disk(Gpid gpid) const {

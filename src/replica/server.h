@@ -175,6 +175,7 @@ class ReplicaServer final : public ReplicaHost {
                     const std::vector<std::pair<size_t, DataDir>>& dirs);
   Status prepare_disk(const DataDir& dir, bool& same_boot, bool& clean);
   std::string node_mark(const char* state) const;
+  Status mark_open(const std::string& path, const std::string& before);
   void watch_disks();
   void sweep_disks();
   void disk_failed(size_t disk, const Status& why);

@@ -119,14 +119,19 @@ def fill_a_disk(box, dice):
 
 
 def fill_every_disk_and_kill_one(box, dice):
-    """Its log ends where the disk did."""
+    """Its log ends where the disk did; now and then it starts before there is space again."""
     fillers = [small_disk.fill(node.disk()) for node in box.replicas]
     time.sleep(dice.uniform(0.5, 2))
     node = dice.choice(box.replicas)
     node.kill()
+    early = dice.random() < 0.7
+    if early:
+        node.start()
+        time.sleep(2)
     for filler in fillers:
         os.remove(filler)
-    node.start()
+    if not early:
+        node.start()
 
 
 def _flip(path, at):

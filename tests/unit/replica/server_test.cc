@@ -511,12 +511,14 @@ class ShutTest : public testing::Test {
  protected:
   // Node 1 begins on a disk that has room for the mark of its start, but not for its replica's
   // description (ServerWorld makes that longer than 1000 bytes).
-  void boot_without_space() {
+  void boot_without_space(
+      uint64_t room = 500, const Function<void()>& before = [] {}) {
     gpid = w.create(1, {0, 1, 2});
     put_many(w, 0, gpid, 0, 20);
     w.world().run_for(seconds(1));
     w.kill(1);
-    w.files(1).set_capacity(w.files(1).used_bytes() + 500);
+    before();
+    w.files(1).set_capacity(w.files(1).used_bytes() + room);
     w.boot(1);
     ASSERT_TRUE(w.until([&] { return reported_as_shut() && !w.is_member(gpid, 1); }));
     EXPECT_EQ(w.replica(1, gpid), nullptr);
@@ -545,6 +547,24 @@ TEST_F(ShutTest, WhatAFullDiskHoldsIsReportedAndOpenedWhenThereIsSpace) {
   w.world().run_for(seconds(2));
   EXPECT_EQ(w.rows(1, gpid), w.rows(0, gpid));
   EXPECT_EQ(w.replica(1, gpid)->metrics().learn_copy_file_bytes.value(), 0);
+}
+
+// Nor is there room for the mark that says that the directory is in use: it must not seem closed.
+TEST_F(ShutTest, ADaemonBeginsOnADiskWithoutAnySpace) {
+  const std::string mark = "/a/replica/.markab-node";
+  boot_without_space(0, [&] {
+    auto text = *w.files(1).read_all(mark, 1u << 16);
+    text.replace(text.find("\"open\""), 6, "\"closed\"");
+    ASSERT_TRUE(w.files(1).write_atomic(mark, text).ok());
+  });
+  EXPECT_FALSE(w.files(1).exists(mark));
+  EXPECT_TRUE(w.files(1).exists(mark + ".open"));
+  w.files(1).set_capacity(uint64_t{1} << 40);
+  ASSERT_TRUE(w.until([&] { return w.replica(1, gpid) != nullptr; }, seconds(10)));
+  w.kill(1);
+  w.boot(1);
+  EXPECT_TRUE(w.files(1).exists(mark));
+  EXPECT_FALSE(w.files(1).exists(mark + ".open"));
 }
 
 TEST_F(ShutTest, WhoIsInvitedOpensWhatItHas) {
