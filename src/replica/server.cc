@@ -502,12 +502,13 @@ void ReplicaServer::on_role_changed(Replica&, Role before, Role role) {
 void ReplicaServer::on_broken(Replica& replica, const Status& why) {
   auto gpid = replica.gpid();
   control_.post([this, gpid, why] {
-    MARKAB_ERROR("{} is closed: {}", gpid, why);
+    const bool shuts = why.code() == Errc::kDiskIoError || why.code() == Errc::kDiskInsufficient;
+    MARKAB_ERROR("{} is closed{}: {}", gpid, shuts ? "" : " and set aside", why);
     auto found = entries_.find(gpid);
     if (found == entries_.end() || found->second.state != State::kOpen || stopped_) return;
     // A full disk is not damage: the replica stays where it is and is opened again when there is
     // space. Nor can anything be renamed on a disk that fails.
-    if (why.code() == Errc::kDiskIoError || why.code() == Errc::kDiskInsufficient) {
+    if (shuts) {
       auto disk = found->second.disk;
       found->second.shuts = true;
       close_replica(gpid, [this, gpid, disk, table = found->second.replica->table_now()]() mutable {
