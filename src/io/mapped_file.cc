@@ -146,6 +146,12 @@ bool guarded_copy(char* to, const char* from, size_t n) {
   guard.end = to + n;
   if (sigsetjmp(guard.jump, 0) != 0) {
     active_guard = nullptr;
+    // The mask is not kept by the jump, which would be a system call for each copy. Who wraps
+    // handlers (thread sanitizer) may have blocked more than was asked for.
+    sigset_t bus_error;
+    sigemptyset(&bus_error);
+    sigaddset(&bus_error, SIGBUS);
+    pthread_sigmask(SIG_UNBLOCK, &bus_error, nullptr);
     return false;
   }
   active_guard = &guard;

@@ -65,16 +65,12 @@ void RealShard::post(Task task) {
     queue_.push_back(std::move(task));
     return;
   }
-  bool wake = false;
-  {
-    std::lock_guard lock(mutex_);
-    if (!freed_) {
-      inbox_.push_back(std::move(task));
-      has_inbox_.store(true, std::memory_order_release);
-      wake = std::exchange(sleeping_, false);
-    }
-  }
-  if (wake) poller_.wake();
+  std::lock_guard lock(mutex_);
+  if (freed_) return;
+  inbox_.push_back(std::move(task));
+  has_inbox_.store(true, std::memory_order_release);
+  // Under the lock: once the task is seen the shard may end, and waits for the lock to do so.
+  if (std::exchange(sleeping_, false)) poller_.wake();
 }
 
 TimerHandle RealShard::after(Duration delay, Task task) {
