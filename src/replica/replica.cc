@@ -14,6 +14,15 @@ using pacifica::Role;
 
 namespace {
 
+constexpr size_t kCacheLine = 64;
+void fetch_ahead(const void* from, const void* to) {
+  for (auto* at = static_cast<const char*>(from); at < to; at += kCacheLine) __builtin_prefetch(at);
+}
+template <typename T>
+void fetch_ahead(const T* object) {
+  if (object != nullptr) fetch_ahead(object, object + 1);
+}
+
 constexpr Duration kTick = std::chrono::milliseconds(50);
 // In the replica's directory while its log may lack what it acknowledged (04 §2.2).
 constexpr char kDoubtfulMark[] = "/.doubtful";
@@ -119,6 +128,7 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
   if (!log) return log.error();
   if (!failure.ok()) return failure.with_context("applying the log");
   replica.log_ = std::move(*log);
+  replica.log_memory_ = replica.log_->hot_memory();
 
   recovery.ballot = std::max(recovery.ballot, summary.ballot);
   recovery.member = summary.member;
@@ -391,6 +401,20 @@ void Replica::fail(const Status& why) {
 // ---- actions of the core
 // -------------------------------------------------------------------------------------------
 
+void Replica::expect() const {
+  fetch_ahead(&log_, &settings_);
+  fetch_ahead(&inbox_mutex_, &invitations_);
+}
+
+void Replica::expect_more() const {
+  if (closed_) return;
+  fetch_ahead(core_.get());
+  fetch_ahead(log_memory_.data(), log_memory_.data() + log_memory_.size());
+  fetch_ahead(log_.get());
+  fetch_ahead(resolver_.get());
+  fetch_ahead(engine_.get());
+}
+
 void Replica::perform() {
   if (performing_ || closed_) return;  // the outer loop takes what an action adds
   performing_ = true;
@@ -443,21 +467,30 @@ void Replica::act(pacifica::SendPrepare& action) {
       .call(action.to, rpc::TaskCode::kPrepare, options, bytes,
             [weak = weak_from_this(), to = action.to, token = action.token](rpc::Reply reply) {
               auto self = weak.lock();
-              if (!self || self->closed_) return;
-              borrow_room(self->actions_);
+              if (!self) return;
               auto ack = reply.status.ok() ? decode_prepare_ack(reply.result)
                                            : Result<pacifica::PrepareAck>(reply.status);
-              if (ack) {
-                if (ack->error != Errc::kOk) self->metrics_.prepare_failed_requests.add();
-                self->core_->on_prepare_ack(to, token, *ack, self->now(), self->actions_);
-              } else {
-                self->metrics_.prepare_failed_requests.add();
-                bool certain = reply.status.code() == Errc::kNetworkFailure && reply.never_sent;
-                self->core_->on_prepare_failed(to, token, certain, self->now(), self->actions_);
-              }
-              self->perform();
-              self->propose_waiting();
+              bool certain = reply.status.code() == Errc::kNetworkFailure && reply.never_sent;
+              self->soon([to, token, certain, ack = std::move(ack)](Replica& replica) {
+                replica.on_prepare_answer(to, token, ack, certain);
+              });
             });
+}
+
+// `certain`: it never left.
+void Replica::on_prepare_answer(HostPort from, uint64_t token,
+                                const Result<pacifica::PrepareAck>& ack, bool certain) {
+  if (closed_) return;
+  borrow_room(actions_);
+  if (ack) {
+    if (ack->error != Errc::kOk) metrics_.prepare_failed_requests.add();
+    core_->on_prepare_ack(from, token, *ack, now(), actions_);
+  } else {
+    metrics_.prepare_failed_requests.add();
+    core_->on_prepare_failed(from, token, certain, now(), actions_);
+  }
+  perform();
+  propose_waiting();
 }
 
 void Replica::act(pacifica::SendAck& action) {

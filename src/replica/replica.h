@@ -98,6 +98,11 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void delay(rpc::Request request, Duration wait, Callback<rpc::Request> due);
   // Who may read and write here (05 §7.3); empty: everybody.
   std::shared_ptr<const security::UserSet> allowed_users() const { return allowed_users_.load(); }
+  // Runs `event` on the replica's shard, where the caller is, after what else came in this turn and
+  // in the order of these calls. Meanwhile the memory that it will touch is fetched: of hundreds of
+  // replicas it is cold, and an event waits for it line by line.
+  template <typename F>
+  void soon(F event);
   // Takes a client write; it will be answered, now or after it is committed.
   void enqueue_write(rpc::Request request);
 
@@ -174,6 +179,10 @@ class Replica : public std::enable_shared_from_this<Replica> {
   static Status recover(Replica& replica, Recovery& recovery);
   void start(Recovery recovery);
 
+  // Have memory fetched: the replica's own, and then what that points to.
+  void expect() const;
+  void expect_more() const;
+
   // writes (replica_writes.cc)
   void pump();
   void propose_waiting();
@@ -203,6 +212,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void act(pacifica::AppendReign& action);
   void act(pacifica::AppendMutation& action);
   void act(pacifica::SendPrepare& action);
+  void on_prepare_answer(HostPort from, uint64_t token, const Result<pacifica::PrepareAck>& ack,
+                         bool certain);
   void act(pacifica::SendAck& action);
   void act(pacifica::Commit& action);
   void act(pacifica::Abandon& action);
@@ -260,6 +271,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   std::atomic<engine::Engine*> engine_now_{nullptr};
   std::atomic<std::shared_ptr<const security::UserSet>> allowed_users_;
   std::shared_ptr<wal::Log> log_;  // shared with reads for learners on the pool
+  std::string_view log_memory_;    // Log::hot_memory()
   std::unique_ptr<pacifica::ReplicaCore> core_;
   std::unique_ptr<engine::Resolver> resolver_;
   engine::TableSettings settings_;  // of the table's environments
@@ -329,5 +341,19 @@ class Replica : public std::enable_shared_from_this<Replica> {
   bool marked_doubtful_ = false;  // there is a file that says so
   bool closed_ = false;
 };
+
+template <typename F>
+void Replica::soon(F event) {
+  if constexpr (sizeof(F) > sizeof(void*)) {  // moved once, not with each task
+    soon([held = std::make_unique<F>(std::move(event))](Replica& self) { (*held)(self); });
+  } else {
+    expect();
+    shard_.post([self = shared_from_this(), event = std::move(event)]() mutable {
+      self->expect_more();
+      auto& shard = self->shard_;
+      shard.post([self = std::move(self), event = std::move(event)]() mutable { event(*self); });
+    });
+  }
+}
 
 }  // namespace markab::replica

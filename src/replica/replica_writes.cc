@@ -31,6 +31,7 @@ void Replica::enqueue_write(rpc::Request request) {
     if (pump_posted_) return;  // one hop carries all that arrives until it runs
     pump_posted_ = true;
   }
+  if (shard_.in_thread()) return soon([](Replica& self) { self.pump(); });
   shard_.post([self = shared_from_this()] { self->pump(); });
 }
 

@@ -236,6 +236,10 @@ void ReplicaServer::route_to_owner(rpc::Request request, void (Replica::*handler
   }
   const auto& replica = found->second;
   if (replica->shard().in_thread()) {
+    if (request.header.code == TaskCode::kPrepare) {
+      return replica->soon(
+          [held = std::move(request)](Replica& it) mutable { it.on_prepare(std::move(held)); });
+    }
     (*replica.*handler)(std::move(request));
     return;
   }

@@ -13,6 +13,9 @@ class LogImpl final : public Log {
   void set_on_durable(OnDurable callback) override { core_->set_on_durable(std::move(callback)); }
   Status append(const Record& record) override { return core_->append(record); }
   bool out_of_space() const override { return core_->out_of_space(); }
+  std::string_view hot_memory() const override {
+    return {reinterpret_cast<const char*>(core_.get()), sizeof(LogCore)};
+  }
   uint64_t appended_records() const override { return core_->appended(); }
   uint64_t durable_records() const override { return core_->durable(); }
   Decree last_decree() const override { return core_->last_decree(); }

@@ -117,6 +117,8 @@ class Log {
   virtual Status append(const Record& record) = 0;
   // Whether it waits for that. Any thread.
   virtual bool out_of_space() const = 0;
+  // The memory that append() begins with, for its caller to have it fetched ahead.
+  virtual std::string_view hot_memory() const { return {}; }
   // How many records were appended since open(), reigns included, and how many of these are
   // durable: for a caller that waits for a certain record.
   virtual uint64_t appended_records() const = 0;
