@@ -138,6 +138,7 @@ Status Replica::recover(Replica& replica, Recovery& recovery) {
                  summary.damage);
     recovery.trusted = false;
   }
+  if (summary.torn_bytes > 0) recovery.trusted = false;
   if (summary.began_anew) {
     MARKAB_ERROR(
         "{}: the store has decree {} and the log ends before it; this replica will learn anew",

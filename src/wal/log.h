@@ -73,7 +73,10 @@ struct ReplaySummary {
   Decree last_committed = 0;  // the highest commit point any record knew, at most last_decree
   uint64_t records = 0;
   uint64_t bytes = 0;
-  uint64_t cut_bytes = 0;  // a torn tail that was cut off
+  uint64_t cut_bytes = 0;  // behind the last whole record: cut off
+  // Of those, what was written: the end of a record. A crash cut its write short, and nobody was
+  // told of it; or the disk changed what it had, and others were. Nothing tells these two apart.
+  uint64_t torn_bytes = 0;
   // The log ended below `after`, or was not there although `after` > 0, and was begun anew behind
   // it. What it held above `after` and told to be durable, if it did, is lost: the caller must not
   // take its old role again.

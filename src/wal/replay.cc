@@ -134,6 +134,7 @@ class Replayer {
     MARKAB_WARN("{}: removed, {} bytes: {}; it holds no record (a crash when it was created)", path,
                 (*file)->size(), why.message());
     summary_.cut_bytes += (*file)->size();
+    summary_.torn_bytes += (*file)->size();
     out_.next_index = name.index;  // no index is left out
     if (auto s = files_.remove(path); !s.ok()) return s;
     return files_.sync_directory(dir_);
@@ -197,6 +198,7 @@ class Replayer {
     } else {
       MARKAB_WARN("{}: cut at {}, {} bytes are gone: {} (a write that a crash cut short)", path,
                   offset, file.size() - offset, why);
+      summary_.torn_bytes += file.size() - offset;
     }
     summary_.cut_bytes += file.size() - offset;
     auto writer = files_.open_append(path);
