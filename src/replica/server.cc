@@ -581,6 +581,7 @@ void ReplicaServer::stop(Task done) {
   disk_timer_.cancel();
   sweep_timer_.cancel();
   reopen_timer_.cancel();
+  end_first_leads(std::exchange(first_leads_, {}), {});
   take_held_proposals();
   auto finish = std::make_shared<Task>([this, done = std::make_shared<Task>(std::move(done))] {
     runtime_.background().run(

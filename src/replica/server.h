@@ -137,13 +137,22 @@ class ReplicaServer final : public ReplicaHost {
     size_t disk = 0;
   };
 
+  // A partition that this node is told to begin, and to lead.
+  struct FirstLead {
+    Gpid gpid;
+    Callback<bool> done;  // whether that is current
+  };
+
   // requests
   void route(rpc::Request request);
   void route_to_owner(rpc::Request request, void (Replica::*handler)(rpc::Request));
   void on_proposal(rpc::Request request);
   void take_proposal(const std::shared_ptr<rpc::Request>& held,
-                     const std::shared_ptr<wire::configuration_update_request>& told);
+                     const std::shared_ptr<wire::configuration_update_request>& told,
+                     bool confirmed = false);
   void take_held_proposals();
+  void end_first_leads(std::vector<FirstLead> asked,
+                       const wire::configuration_query_by_node_response& response);
   void on_add_learner(rpc::Request request);
   void on_step_down(rpc::Request request);
 
@@ -224,7 +233,8 @@ class ReplicaServer final : public ReplicaHost {
   io::TimerHandle sync_timer_;
   io::TimerHandle leave_timer_;
   bool syncing_ = false;
-  std::vector<Task> held_proposals_;  // to lead here, until this node knows what is current
+  std::vector<Task> held_proposals_;    // to lead here, until this node knows what is current
+  std::vector<FirstLead> first_leads_;  // until the next config sync that begins from here on
   bool loaded_ = false;
   bool leaving_ = false;
   bool stopped_ = false;

@@ -141,28 +141,44 @@ void ReplicaServer::send_sync(std::vector<wire::replica_info> stored) {
   for (const auto& info : stored) reported[info.pid] = info.ballot;
   request.__set_stored_replicas(std::move(stored));
   link_->call(TaskCode::kConfigSync, rpc::encode_args(request), kMetaTimeout,
-              [this, term = link_->term(), reported = std::move(reported)](rpc::Reply reply) {
+              [this, term = link_->term(), reported = std::move(reported),
+               asked = std::exchange(first_leads_, {})](rpc::Reply reply) mutable {
                 syncing_ = false;
-                if (stopped_) return;
+                if (stopped_) return end_first_leads(std::move(asked), {});
+                auto again = [&](Duration delay) {
+                  std::move(asked.begin(), asked.end(), std::back_inserter(first_leads_));
+                  schedule_sync(delay);
+                };
                 // What was asked in an earlier term may have been answered before it ended.
-                if (term != link_->term()) return schedule_sync(Duration(0));
+                if (term != link_->term()) return again(Duration(0));
                 wire::configuration_query_by_node_response response;
                 auto status = reply.status;
                 if (status.ok()) status = rpc::decode_result(reply.result, response);
                 if (status.ok() && response.err.code != Errc::kOk) status = response.err.code;
                 if (!status.ok()) {
                   MARKAB_INFO("config sync is repeated soon: {}", status);
-                  schedule_sync(kBusyRetry);
-                  return;
+                  return again(kBusyRetry);
                 }
                 apply_sync(response);
                 disown_absent(response, reported);
+                end_first_leads(std::move(asked), response);
+                if (!first_leads_.empty()) schedule_sync(Duration(0));
                 if (link_->confirmed()) return;
                 io::after_all_shards(runtime_, control_, [this, term] {
                   link_->confirm(term);
                   take_held_proposals();
                 });
               });
+}
+
+void ReplicaServer::end_first_leads(std::vector<FirstLead> asked,
+                                    const wire::configuration_query_by_node_response& response) {
+  std::set<Gpid> ours;
+  for (const auto& told : response.partitions) {
+    if (told.config.ballot == 1 && HostPort(told.config.primary) == options_.self)
+      ours.insert(told.config.pid);
+  }
+  for (auto& lead : asked) lead.done(ours.contains(lead.gpid));
 }
 
 // Who is primary here at the ballot that was reported, and is not named a member in the answer,
@@ -270,7 +286,8 @@ void ReplicaServer::take_held_proposals() {
 }
 
 void ReplicaServer::take_proposal(const std::shared_ptr<rpc::Request>& held,
-                                  const std::shared_ptr<wire::configuration_update_request>& told) {
+                                  const std::shared_ptr<wire::configuration_update_request>& told,
+                                  bool confirmed) {
   if (stopped_ || !loaded_) {
     held->reply_error(Errc::kInvalidState);
     return;
@@ -337,6 +354,16 @@ void ReplicaServer::take_proposal(const std::shared_ptr<rpc::Request>& held,
     if (is_member(m, options_.self) && !moves) report_missing(*told);
     held->reply_error(Errc::kObjectNotFound);
     return;
+  }
+  // These words may be old, and others have begun without us: what is empty has nothing to tell it
+  // by. Before it leads here (04 S9), the meta server is asked.
+  if (leads && !confirmed) {
+    if (first_leads_.size() >= kMaxHeldProposals) return held->reply_error(Errc::kBusy);
+    first_leads_.push_back({gpid, [this, held, told](bool current) {
+                              if (current) return take_proposal(held, told, true);
+                              held->reply_error(Errc::kInvalidVersion);
+                            }});
+    return schedule_sync(Duration(0));
   }
   auto disk = choose_disk(gpid);
   if (disk == disks_.size()) {

@@ -578,6 +578,33 @@ TEST_F(ShutTest, WhoIsInvitedOpensWhatItHas) {
   EXPECT_EQ(w.replica(1, gpid)->metrics().learn_copy_file_bytes.value(), 0);
 }
 
+// The disk changed what it had, or a write was cut short: nobody can tell whether what is gone was
+// acknowledged (04 §2.3). Such a one does not serve before it has learned.
+TEST(ServerLogTest, WhoseLogWasCutLearnsBeforeItServes) {
+  ServerWorld w({3, {"a"}});
+  auto gpid = w.create(1, {0, 1, 2});
+  put_many(w, 0, gpid, 0, 5);
+  w.world().run_for(seconds(1));
+  w.kill(1);
+  auto& files = w.files(1);
+  std::string segment;
+  for (const auto& path : files.durable_files()) {
+    if (path.find("/plog/log.") != std::string::npos) segment = path;
+  }
+  ASSERT_FALSE(segment.empty());
+  auto text = *files.read_all(segment, 64u << 20);
+  auto end = text.find_last_not_of('\0');  // what is reserved lies behind it
+  ASSERT_NE(end, std::string::npos);
+  files.rot(segment, end, 0x10);
+  w.boot(1);
+  ASSERT_TRUE(w.until([&] { return w.replica(1, gpid) != nullptr; }, seconds(5)));
+  EXPECT_TRUE(w.until([&] { return !w.is_member(gpid, 1); }, seconds(10)));
+  w.propose(0, gpid, wire::config_type::CT_ADD_SECONDARY, 1);
+  ASSERT_TRUE(w.until([&] { return w.role(1, gpid) == Role::kSecondary; }));
+  w.world().run_for(seconds(2));
+  EXPECT_EQ(w.rows(1, gpid), w.rows(0, gpid));
+}
+
 // ---- dispatch
 
 // A node that slept finds old words at its door; others may lead by now what they tell it to lead
@@ -621,6 +648,22 @@ TEST(ServerProposalsTest, NoneMakesANodeLeadBeforeItKnowsWhatIsCurrent) {
   w.call(ServerWorld::meta_address(), TaskCode::kUpdatePartitionConfiguration, {}, current);
   w.network().heal();
   EXPECT_TRUE(w.until([&] { return w.role(1, gpid) == Role::kPrimary; }, seconds(8)));
+}
+
+// It was to begin a partition and restarted before it heard of that; others began it. What is empty
+// cannot tell old words by its ballot.
+TEST(ServerProposalsTest, NoneMakesANodeBeginWhatOthersHaveBegun) {
+  ServerWorld w({3, {"a"}});
+  auto gpid = w.create(1, {0, 1});
+  auto told = w.entry(gpid);
+  told.type = wire::config_type::CT_ASSIGN_PRIMARY;
+  told.node = ServerWorld::address(2);
+  told.config.primary = ServerWorld::address(2);
+  told.config.secondaries = {ServerWorld::address(0), ServerWorld::address(1)};
+  auto answer =
+      w.call(ServerWorld::address(2), TaskCode::kConfigProposal, {}, rpc::encode_args(told));
+  EXPECT_EQ(answer.status.code(), Errc::kInvalidVersion);
+  EXPECT_EQ(w.replica(2, gpid), nullptr);
 }
 
 TEST(ServerDispatchTest, CodesThatNobodyKnowsAreAnsweredSo) {
