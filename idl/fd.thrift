@@ -20,4 +20,6 @@ struct beacon_ack {
   5: bool allowed
   6: optional base.host_port hp_this_node
   7: optional base.host_port hp_primary_node
+  // Ours: tells one leadership from another; absent when the answer is no leader's.
+  30: optional i64 leadership
 }

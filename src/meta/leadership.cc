@@ -16,6 +16,7 @@ Leadership::Leadership(const MetaSeams& seams, const MetaOptions& options, MetaM
     : seams_(seams),
       options_(options),
       metrics_(metrics),
+      id_(seams.shard.wall_us()),
       core_(options.core, seams.shard.now()),
       journal_(seams.shard, seams.store, [this](uint64_t id) {
         event([id](MetaCore& core, Moment t, Actions& out) { core.on_stored(id, t, out); });

@@ -38,6 +38,8 @@ class Leadership {
   // Opens the store, loads the state, serves. Repeats what fails.
   void begin();
   bool serving() const { return core_.loaded(); }
+  // Tells this leadership from every other one: it began at this wall time, in microseconds.
+  int64_t id() const { return id_; }
   MetaCore& core() { return core_; }
   Moment moment() const { return {seams_.shard.now(), seams_.shard.wall_us() / 1000}; }
 
@@ -78,6 +80,7 @@ class Leadership {
   MetaSeams seams_;
   const MetaOptions& options_;
   MetaMetrics& metrics_;
+  const int64_t id_;
   MetaCore core_;
   Journal journal_;
   std::deque<Action> queue_;

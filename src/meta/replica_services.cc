@@ -35,6 +35,7 @@ void MetaServer::on_beacon(rpc::Request request) {
     });
     if (verdict == MetaCore::BeaconVerdict::kSilence) return;
     ack.allowed = verdict != MetaCore::BeaconVerdict::kNotAllowed;
+    ack.__set_leadership(leadership_->id());
   }
   request.reply(rpc::encode_result(ack));
 }

@@ -30,8 +30,9 @@ MetaLink::MetaLink(io::Shard& shard, rpc::Network& network, MetaLinkOptions opti
 
 MetaLink::~MetaLink() { *alive_ = false; }
 
-void MetaLink::start(Task on_connected, Task on_lost) {
+void MetaLink::start(Task on_connected, Task on_new_leader, Task on_lost) {
   on_connected_ = std::move(on_connected);
+  on_new_leader_ = std::move(on_new_leader);
   on_lost_ = std::move(on_lost);
   stopped_ = false;
   send_beacon();
@@ -55,12 +56,12 @@ void MetaLink::send_beacon() {
   call.timeout = options_.beacon_interval * 2 / 3;
   auto sent = shard_.now();
   network_.call(leader(), TaskCode::kFdPing, call, rpc::encode_args(beacon),
-                [this, alive = alive_, sent](rpc::Reply reply) {
-                  if (*alive && !stopped_) on_beacon_answer(sent, reply);
+                [this, alive = alive_, sent, asked = leader()](rpc::Reply reply) {
+                  if (*alive && !stopped_) on_beacon_answer(sent, asked, reply);
                 });
 }
 
-void MetaLink::on_beacon_answer(Instant sent, const rpc::Reply& reply) {
+void MetaLink::on_beacon_answer(Instant sent, HostPort asked, const rpc::Reply& reply) {
   wire::beacon_ack ack;
   Status status = reply.status;
   if (status.ok()) status = rpc::decode_result(reply.result, ack);
@@ -104,11 +105,16 @@ void MetaLink::on_beacon_answer(Instant sent, const rpc::Reply& reply) {
         std::chrono::duration_cast<std::chrono::milliseconds>(options_.lease).count());
     on_lost_();
   });
+  std::pair by(asked, ack.__isset.leadership ? ack.leadership : 0);
+  bool another = std::exchange(granted_by_, by) != by;
+  leaderships_ += another;
   if (lapsed || !connected_) {
     connected_ = true;
     confirmed_ = false;
     ++term_;
     on_connected_();
+  } else if (another) {
+    on_new_leader_();
   }
   if (confirmed_) lease_until_.store(until.ns, std::memory_order_release);
 }

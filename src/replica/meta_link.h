@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/function.h"
@@ -34,12 +35,15 @@ class MetaLink {
   ~MetaLink();
 
   // Begins to send beacons. `on_connected` is called each time the lease is (re)gained after there
-  // was none: a new term begins. `on_lost` when it ran out.
-  void start(Task on_connected, Task on_lost);
+  // was none: a new term begins. `on_new_leader` when the lease goes on but was granted by another
+  // leadership than before, which knows nothing of what this node has. `on_lost` when it ran out.
+  void start(Task on_connected, Task on_new_leader, Task on_lost);
   // On shard 0. The term, and that all replicas heard what a meta server said in it.
   uint64_t term() const { return term_; }
   bool confirmed() const { return confirmed_; }
   void confirm(uint64_t term);
+  // Grows with each leadership that granted the lease.
+  uint64_t leaderships() const { return leaderships_; }
   void stop();
 
   // Any thread.
@@ -57,7 +61,7 @@ class MetaLink {
  private:
   struct Attempt;
   void send_beacon();
-  void on_beacon_answer(Instant sent, const rpc::Reply& reply);
+  void on_beacon_answer(Instant sent, HostPort asked, const rpc::Reply& reply);
   void attempt(std::shared_ptr<Attempt> attempt);
   void follow(HostPort leader);
 
@@ -66,11 +70,15 @@ class MetaLink {
   const MetaLinkOptions options_;
   Counter& beacon_failed_count_;
   Task on_connected_;
+  Task on_new_leader_;
   Task on_lost_;
   size_t current_ = 0;
   bool connected_ = false;
   bool confirmed_ = false;
   uint64_t term_ = 0;
+  // The leadership that granted the lease last: its address, and its number if it tells one.
+  std::pair<HostPort, int64_t> granted_by_;
+  uint64_t leaderships_ = 0;
   Instant granted_until_;
   bool stopped_ = true;
   io::TimerHandle beacon_timer_;

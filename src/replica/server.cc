@@ -371,7 +371,8 @@ void ReplicaServer::load_all() {
           loaded_ = true;
           MARKAB_INFO("{} replicas are open; joining the cluster {}", entries_.size(),
                       options_.cluster_name);
-          link_->start([this] { schedule_sync(Duration(0)); }, [] {});
+          auto sync_at_once = [this] { schedule_sync(Duration(0)); };
+          link_->start(sync_at_once, sync_at_once, [] {});
         };
         if (found->empty()) {
           *open = 1;

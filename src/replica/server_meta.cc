@@ -141,7 +141,8 @@ void ReplicaServer::send_sync(std::vector<wire::replica_info> stored) {
   for (const auto& info : stored) reported[info.pid] = info.ballot;
   request.__set_stored_replicas(std::move(stored));
   link_->call(TaskCode::kConfigSync, rpc::encode_args(request), kMetaTimeout,
-              [this, term = link_->term(), reported = std::move(reported),
+              [this, term = link_->term(), leaderships = link_->leaderships(),
+               reported = std::move(reported),
                asked = std::exchange(first_leads_, {})](rpc::Reply reply) mutable {
                 syncing_ = false;
                 if (stopped_) return end_first_leads(std::move(asked), {});
@@ -149,8 +150,10 @@ void ReplicaServer::send_sync(std::vector<wire::replica_info> stored) {
                   std::move(asked.begin(), asked.end(), std::back_inserter(first_leads_));
                   schedule_sync(delay);
                 };
-                // What was asked in an earlier term may have been answered before it ended.
-                if (term != link_->term()) return again(Duration(0));
+                // What was asked in an earlier term may have been answered before it ended, and
+                // who leads now may not have heard it.
+                if (term != link_->term() || leaderships != link_->leaderships())
+                  return again(Duration(0));
                 wire::configuration_query_by_node_response response;
                 auto status = reply.status;
                 if (status.ok()) status = rpc::decode_result(reply.result, response);

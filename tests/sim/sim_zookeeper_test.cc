@@ -152,13 +152,52 @@ struct Witness {
   int terms = 0;
 };
 
+// Answers to beats reach the election when the test says so.
+class HeldBeats final : public zk::Client {
+ public:
+  HeldBeats(SimWorld& world, zk::Client& client) : world_(world), client_(client) {}
+  void start(Callback<zk::Event> f) override { client_.start(std::move(f)); }
+  void close(Task done) override { client_.close(std::move(done)); }
+  void get(const std::string& path, Callback<Result<zk::Node>> done) override {
+    client_.get(path, std::move(done));
+  }
+  void children(const std::string& path, Task on_change,
+                Callback<Result<std::vector<std::string>>> done) override {
+    client_.children(path, std::move(on_change), std::move(done));
+  }
+  void create(const std::string& path, const std::string& data, zk::NodeKind kind,
+              Callback<Result<std::string>> done) override {
+    client_.create(path, data, kind, std::move(done));
+  }
+  void protect(const std::string& path, Callback<Result<bool>> done) override {
+    client_.protect(path, std::move(done));
+  }
+  void multi(std::vector<zk::Op> ops, Callback<zk::Outcome> done) override {
+    bool beat = ops.size() == 2 && ops[1].path == "/markab/lock/dsn.meta.server.leader";
+    if (!beat) return client_.multi(std::move(ops), std::move(done));
+    sent.push_back(world_.now());
+    client_.multi(std::move(ops), [this, done = std::move(done)](zk::Outcome outcome) mutable {
+      if (!hold) return done(std::move(outcome));
+      held = [done = std::move(done), outcome]() mutable { done(std::move(outcome)); };
+    });
+  }
+  bool hold = false;
+  Task held;
+  std::vector<Instant> sent;
+
+ private:
+  SimWorld& world_;
+  zk::Client& client_;
+};
+
 // A meta server reduced to its election and its store: who leads counts up, in one node.
 struct Counter {
   Counter(SimWorld& world, SimZooKeeper& zookeeper, Witness& w, int n)
       : witness(w),
         runtime(world, fmt::format("m{}", n), {}),
         client(zookeeper.connect(runtime, 0, 4s)),
-        election(runtime.shard(0), *client, "/markab/lock",
+        beats(world, *client),
+        election(runtime.shard(0), beats, "/markab/lock",
                  HostPort{0x0a000000u + static_cast<uint32_t>(n), 34601}),
         store(meta::make_zookeeper_store(
             runtime.shard(0), *client,
@@ -216,6 +255,7 @@ struct Counter {
   Witness& witness;
   SimRuntime runtime;
   std::unique_ptr<zk::Client> client;
+  HeldBeats beats;
   meta::ZooKeeperElection election;
   std::unique_ptr<StateStore> store;
   io::TimerHandle timer;
@@ -414,6 +454,38 @@ TEST(ZooKeeperElection, ALeaderThatWasPausedInABeatServesAgain) {
     given_up += m.term != term;
   }
   EXPECT_GT(given_up, 0);
+}
+
+// The same to the moment: the lease of the beat before is over, that of the held one is not, and
+// the election's own timer has not yet had its turn.
+TEST(ZooKeeperElection, ABeatThatComesBetweenARequestAndTheTimerBeginsAnew) {
+  constexpr Duration kSession = 4s;
+  constexpr Duration kLease = kSession - kSession / meta::ZooKeeperElection::kMarginPart;
+  Metas metas(19, 1);
+  metas.run(5s);
+  Counter& m = *metas.all[0];
+  ASSERT_TRUE(m.leading);
+  m.beats.hold = true;
+  ASSERT_TRUE(metas.world.run_until([&] { return static_cast<bool>(m.beats.held); }, 2s));
+  m.runtime.pause();
+  bool over = false;
+  m.runtime.shard(0).post([&] {
+    m.ask();
+    over = !m.leading;
+    m.beats.hold = false;
+    std::exchange(m.beats.held, {})();
+  });
+  Instant before = m.beats.sent.rbegin()[1];
+  metas.world.run_for(before + kLease + 50ms - metas.world.now());
+  ASSERT_LT(metas.world.now(), m.beats.sent.back() + kLease);
+  m.runtime.resume();
+  metas.run(100ms);
+  EXPECT_TRUE(over) << "a request found its time over";
+  EXPECT_TRUE(m.election.holds());
+  EXPECT_TRUE(m.leading) << "it leads and does not know it";
+  int64_t written = metas.witness.acknowledged;
+  metas.run(2s);
+  EXPECT_GT(metas.witness.acknowledged, written);
 }
 
 TEST(ZooKeeperElection, AnEnsembleThatWasAwayForAMinuteCostsNoLeaderItsPlaceAtTheEnd) {

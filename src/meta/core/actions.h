@@ -126,6 +126,7 @@ struct ClearEnvs {
 struct SetReplicaCount {
   std::string name;
   int32_t count = 0;
+  Instant waits_since = {};  // for the first replicas to be made; 0: not yet
 };
 struct SetAtomicIdempotent {
   std::string name;

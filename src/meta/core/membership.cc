@@ -96,6 +96,14 @@ bool MetaCore::may_lead(const Partition& p, HostPort node) const {
   return p.config.ballot != 1 || p.created.count(node) != 0;
 }
 
+const Partition* MetaCore::first_not_begun(const Table& table) {
+  auto begun = [](const Partition& p) {
+    return p.config.ballot > 1 || (p.config.ballot == 1 && p.created.count(p.config.primary) != 0);
+  };
+  auto found = std::find_if_not(table.partitions.begin(), table.partitions.end(), begun);
+  return found == table.partitions.end() ? nullptr : &*found;
+}
+
 void MetaCore::promote(Table& table, Partition& p, HostPort node, std::string reason) {
   store_change(table, p, changed(p.config, ChangeType::kUpgradeToPrimary, node).value(),
                ChangeType::kUpgradeToPrimary, node, std::move(reason), Tell::kMembers);

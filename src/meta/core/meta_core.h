@@ -172,6 +172,8 @@ class MetaCore {
   void fail_over(Table& table, Partition& p, ChangeType type, HostPort node, std::string reason);
   bool may_go(const Partition& p, HostPort node) const;
   bool may_lead(const Partition& p, HostPort node) const;
+  // A partition of which no primary is known to have had a replica; nullptr: there is none.
+  static const Partition* first_not_begun(const Table& table);
   void promote(Table& table, Partition& p, HostPort node, std::string reason);
   void regrant(Table& table, Partition& p, std::string reason);
   // Completes `next`, which has no primary, with the best living secondary, if there is one.

@@ -12,7 +12,9 @@ namespace markab::meta {
 
 namespace {
 constexpr const char* kCountUpdate = "max_replica_count.update";
-}
+// A new table's replicas are made within a moment; who asks has an answer before it gives up.
+constexpr Duration kWaitForBeginning = std::chrono::seconds(4);
+}  // namespace
 
 // --- environments ---
 
@@ -102,6 +104,17 @@ void MetaCore::handle(uint64_t token, SetReplicaCount& request) {
   if (updating)
     return answer(token, Errc::kOperationDisabled,
                   "another change of the replica count is under way", old);
+  // It raises the ballot, and nobody is told to create anything at a later one than the first.
+  if (const Partition* unborn = first_not_begun(*table); unborn != nullptr) {
+    if (request.waits_since.ns == 0) request.waits_since = now();
+    if (now() - request.waits_since < kWaitForBeginning)
+      return wait_for_nodes(token, std::move(request));
+    return answer(token, Errc::kInvalidState,
+                  fmt::format("the primary of {} is not known to have made its replica yet; repeat "
+                              "it when the table is healthy",
+                              unborn->config.pid),
+                  old);
+  }
   int32_t count = request.count;
   store_table(
       *table, [count](TableInfo& i) { i.envs[kCountUpdate] = fmt::format("updating;{}", count); },

@@ -35,6 +35,7 @@ class CoreWorld {
   // A new leader on what is durable.
   Status restart() {
     held.clear();
+    synced.clear();
     core = std::make_unique<MetaCore>(options, now().now);
     std::vector<LoadedTable> tables;
     for (auto& [id, table] : disk) tables.push_back(table);
@@ -76,6 +77,9 @@ class CoreWorld {
   MetaCore::BeaconVerdict beacon(HostPort n, int64_t start) {
     MetaCore::BeaconVerdict verdict{};
     event([&](Actions& out) { verdict = core->on_beacon(n, start, now(), out); });
+    if (verdict == MetaCore::BeaconVerdict::kRenewed && sync_with_new_leader && core->loaded() &&
+        synced.insert(n).second)
+      sync(n, reports_of(n));
     return verdict;
   }
   void join(HostPort n, int64_t start = 1000) {
@@ -170,6 +174,8 @@ class CoreWorld {
   std::deque<Store> held;
   bool hold_stores = false;
   bool confirm_proposals = true;
+  // As replica servers do: who is answered by another leader tells it at once what it has.
+  bool sync_with_new_leader = false;
   bool answer_step_downs = true;
   std::vector<Propose> proposals;
   std::vector<AskStepDown> step_downs;
@@ -237,6 +243,7 @@ class CoreWorld {
 
   std::deque<Action> queue;
   bool taking = false;
+  std::set<HostPort> synced;  // with this leader, at its first answer
 };
 
 }  // namespace markab::meta

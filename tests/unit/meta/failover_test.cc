@@ -130,8 +130,8 @@ TEST_F(FailoverTest, AReportAboutAnEarlierIncarnationIsNoNews) {
 // A new leader presumes that nodes live, and does not know since when: one that was restarted has a
 // lease from the leader before.
 TEST_F(FailoverTest, ANewLeaderLetsABeaconTellWhomAReportIsAbout) {
+  w.sync_with_new_leader = true;
   ASSERT_TRUE(w.restart().ok());
-  for (HostPort n : {a, b, c}) w.sync(n, w.reports_of(n));
   w.changes.clear();
   w.report_death(a, 1000);
   EXPECT_EQ(w.core->alive_nodes(), 3);
@@ -432,6 +432,41 @@ TEST_F(FailoverTest, WhoAsksToBeRemovedWhileItIsToCreateIsNotToldMoreOftenForTha
   w.run_ms(3000);
   EXPECT_GT(w.proposals_to(leaver, ChangeType::kAddSecondary, leaver), 2);
   EXPECT_LT(w.proposals_to(leaver, ChangeType::kAddSecondary, leaver), 30);
+}
+
+// Found by the simulator: who learns puts aside what it had prepared. The report from before said
+// that it still had that, and it led when the only whole replica was lost.
+TEST_F(FailoverTest, WhoWasInvitedToLearnIsAskedAnewWhatItHasBeforeItLeads) {
+  ASSERT_EQ(w.create("two", 1, 2).err, Errc::kOk);
+  const Gpid pid{w.core->find_table("two")->info.id, 0};
+  HostPort primary = w.config(pid).primary;
+  HostPort learner = w.config(pid).secondaries[0];
+  w.report_death(learner, 1000);
+  ASSERT_EQ(w.ask_change(pid, ChangeType::kRemove, learner).err, Errc::kOk);
+  // It comes back, tells what it has, and is invited to learn.
+  ReplicaReport had = CoreWorld::report(w.config(pid), learner);
+  w.beating[learner] = 2000;
+  w.beacon(learner, 2000);
+  auto reports = w.reports_of(learner);
+  reports.push_back(had);
+  w.sync(learner, reports);
+  w.run_ms(11'000);
+  ASSERT_GE(w.proposals_to(primary, ChangeType::kAddSecondary, learner), 1);
+  // The primary's disk is lost with all that was committed since.
+  w.report_death(primary, 1000);
+  w.beating[primary] = 3000;
+  w.beacon(primary, 3000);
+  w.sync(primary);
+  EXPECT_FALSE(w.config(pid).primary) << "chosen for what it had before it was told to learn";
+  EXPECT_NE(w.core->find_partition(pid)->trouble.find("has not reported"), std::string::npos);
+  // What it has now is less than what is known to be committed, or enough.
+  reports.back().committed = reports.back().prepared = -1;
+  reports.back().ballot = -1;
+  w.sync(learner, reports);
+  EXPECT_FALSE(w.config(pid).primary);
+  reports.back() = had;
+  w.sync(learner, reports);
+  EXPECT_EQ(w.config(pid).primary, learner);
 }
 
 // The third way to the same: the role was moved before anybody had heard of the table.

@@ -108,6 +108,7 @@ TEST(MetaServer, BeaconsAreAcknowledgedByTheLeaderOnly) {
   wire::beacon_ack ack;
   ASSERT_TRUE(w.ask(meta_address(2), TaskCode::kFdPing, beacon, ack).ok());
   EXPECT_FALSE(ack.is_master);
+  EXPECT_FALSE(ack.__isset.leadership);
   EXPECT_EQ(ack.primary_node.node, meta_address(1));
   EXPECT_EQ(ack.time, 12345);
   EXPECT_EQ(ack.this_node.node, meta_address(2));
@@ -115,6 +116,16 @@ TEST(MetaServer, BeaconsAreAcknowledgedByTheLeaderOnly) {
   EXPECT_TRUE(ack.is_master);
   EXPECT_TRUE(ack.allowed);
   EXPECT_EQ(w.meta(1).server->core()->alive_nodes(), 4);
+
+  int64_t first = ack.leadership;
+  EXPECT_NE(first, 0);
+  w.box.elect({});
+  w.world.run_for(100ms);
+  w.box.elect(meta_address(1));
+  w.world.run_for(1s);
+  ASSERT_TRUE(w.ask(meta_address(1), TaskCode::kFdPing, beacon, ack).ok());
+  EXPECT_TRUE(ack.is_master);
+  EXPECT_NE(ack.leadership, first) << "the same server leads another time";
 }
 
 TEST(MetaServer, FollowersForwardThriftRequests) {

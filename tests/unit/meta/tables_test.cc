@@ -387,6 +387,42 @@ TEST_F(TablesTest, ReplicaCount) {
   EXPECT_EQ(w.ask(SetReplicaCount{"t", 3}).err, Errc::kOperationDisabled);
 }
 
+// The change raises the ballot, and at a later one than the first nobody is told to create
+// anything: the table would never come to life.
+TEST_F(TablesTest, AReplicaCountIsChangedWhenThereAreReplicas) {
+  w.confirm_proposals = false;
+  w.create("t", 2);
+  ASSERT_EQ(w.ask(SetReplicaCount{"t", 2}).err, Errc::kIoPending) << "nobody has a replica yet";
+  w.run_ms(3000);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(w.config({1, i}).ballot, 1);
+  EXPECT_TRUE(w.disk.at(1).info.envs.empty()) << "nothing that the next leader would finish";
+  for (HostPort n : {w.config({1, 0}).secondaries[0], w.config({1, 0}).primary})
+    w.sync(n, w.reports_of(n));
+  w.sync(w.config({1, 1}).primary, w.reports_of(w.config({1, 1}).primary));
+  w.run_ms(200);
+  EXPECT_EQ(w.answers.rbegin()->second.err, Errc::kOk);
+  EXPECT_EQ(w.answers.rbegin()->second.value, 3);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(w.config({1, i}).ballot, 2);
+    EXPECT_EQ(w.config({1, i}).max_replica_count, 2);
+  }
+}
+
+TEST_F(TablesTest, AReplicaCountIsNotChangedLongAfterItWasAsked) {
+  w.confirm_proposals = false;
+  w.create("t", 2);
+  ASSERT_EQ(w.ask(SetReplicaCount{"t", 2}).err, Errc::kIoPending);
+  w.run_ms(4200);
+  AdminReply reply = w.answers.rbegin()->second;
+  EXPECT_EQ(reply.err, Errc::kInvalidState);
+  EXPECT_NE(reply.hint.find("1.0"), std::string::npos) << reply.hint;
+  EXPECT_EQ(reply.value, 3);
+  for (HostPort n : {a, b, c}) w.sync(n, w.reports_of(n));
+  w.run_ms(1000);
+  EXPECT_EQ(w.config({1, 0}).ballot, 1);
+  EXPECT_EQ(w.ask(SetReplicaCount{"t", 2}).err, Errc::kOk);
+}
+
 TEST_F(TablesTest, AReplicaCountChangeIsFinishedByTheNextLeader) {
   w.create("t", 4);
   w.hold_stores = true;

@@ -666,6 +666,53 @@ TEST(ServerProposalsTest, NoneMakesANodeBeginWhatOthersHaveBegun) {
   EXPECT_EQ(w.replica(2, gpid), nullptr);
 }
 
+// A new leader knows of a new table's replicas what its nodes tell it, and who dies before that has
+// told nothing: they do not wait for the time of the next config sync.
+TEST(ServerSyncTest, ANewLeaderIsToldAtOnceWhatANodeHas) {
+  ServerWorld w({1, {"a"}, [](ServerOptions& o) { o.config_sync_interval = seconds(3600); }});
+  w.create(1, {0});
+  w.world().run_for(seconds(10));
+  int before = w.syncs();
+  w.world().run_for(seconds(60));
+  EXPECT_EQ(w.syncs(), before) << "the same leader has been told";
+  w.lead_anew();
+  w.world().run_for(milliseconds(1200));  // one beat
+  EXPECT_EQ(w.syncs(), before + 1);
+  w.lead_elsewhere();
+  w.world().run_for(seconds(3));
+  EXPECT_EQ(w.syncs(), before + 2) << "within the lease: it did not run out";
+  w.world().run_for(seconds(60));
+  EXPECT_EQ(w.syncs(), before + 2);
+}
+
+TEST(ServerSyncTest, WhatAnEarlierLeaderAnsweredIsNotTakenForTheNewOnesAnswer) {
+  ServerWorld w({1, {"a"}, [](ServerOptions& o) { o.config_sync_interval = seconds(3600); }});
+  w.create(1, {0});
+  w.world().run_for(seconds(10));
+  w.hold_syncs();
+  w.lead_anew();
+  w.world().run_for(milliseconds(1200));
+  int before = w.syncs();
+  w.lead_anew();
+  w.world().run_for(milliseconds(1200));
+  ASSERT_EQ(w.syncs(), before) << "one at a time";
+  w.release_syncs();
+  w.world().run_for(milliseconds(200));
+  EXPECT_EQ(w.syncs(), before + 1);
+}
+
+// Metas of Pegasus do not number their leaderships; their addresses tell.
+TEST(ServerSyncTest, AnotherAddressIsAnotherLeader) {
+  ServerWorld w({1, {"a"}, [](ServerOptions& o) { o.config_sync_interval = seconds(3600); }});
+  w.number_leaderships(false);
+  w.create(1, {0});
+  w.world().run_for(seconds(10));
+  int before = w.syncs();
+  w.lead_elsewhere();
+  w.world().run_for(seconds(3));
+  EXPECT_EQ(w.syncs(), before + 1);
+}
+
 TEST(ServerDispatchTest, CodesThatNobodyKnowsAreAnsweredSo) {
   ServerWorld w({3, {"a"}});
   auto gpid = w.create(1, {0, 1, 2});

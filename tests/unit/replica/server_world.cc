@@ -26,7 +26,8 @@ ServerWorld::ServerWorld(Options options) : options_(std::move(options)) {
 
 ServerWorld::~ServerWorld() {
   for (int i = 0; i < options_.nodes; ++i) end(i);
-  network_.down(meta_address());
+  network_.down(meta_at_);
+  held_syncs_.clear();
   meta_->kill();
   client_->kill();
   client_network_.reset();
@@ -57,7 +58,7 @@ void ServerWorld::boot(int i) {
     options.data_dirs.push_back(dir);
   }
   options.boot_id = "1";
-  options.meta.metas = {meta_address()};
+  options.meta.metas = {meta_address(), other_meta_address()};
   options.meta.start_time_ms = node.boots;
   options_.tune(options);
   auto& files = *node.files;
@@ -128,24 +129,17 @@ wire::configuration_update_request ServerWorld::entry(Gpid gpid) {
 }
 
 void ServerWorld::serve_meta() {
-  meta_dispatcher_.on(TaskCode::kFdPing, [](rpc::Request r) {
+  meta_dispatcher_.on(TaskCode::kFdPing, [this](rpc::Request r) {
     wire::beacon_ack ack;
-    ack.this_node = ack.primary_node = meta_address();
+    ack.this_node = ack.primary_node = meta_at_;
     ack.is_master = ack.allowed = true;
+    if (leadership_ != 0) ack.__set_leadership(leadership_);
     r.reply(rpc::encode_result(ack));
   });
   meta_dispatcher_.on(TaskCode::kConfigSync, [this](rpc::Request r) {
-    wire::configuration_query_by_node_request asked;
-    MARKAB_ASSERT(rpc::decode_args(r.args, asked).ok(), "a config sync that does not parse");
-    reports_[asked.node.node] = asked.stored_replicas;
-    wire::configuration_query_by_node_response response;
-    for (const auto& [gpid, m] : memberships_) {
-      bool named = m.primary == asked.node.node ||
-                   std::find(m.secondaries.begin(), m.secondaries.end(), asked.node.node) !=
-                       m.secondaries.end();
-      if (named) response.partitions.push_back(entry(gpid));
-    }
-    r.reply(rpc::encode_result(response));
+    ++syncs_;
+    if (hold_syncs_) return held_syncs_.push_back(std::move(r));
+    answer_sync(std::move(r));
   });
   meta_dispatcher_.on(TaskCode::kUpdatePartitionConfiguration, [this](rpc::Request r) {
     wire::configuration_update_request asked;
@@ -176,6 +170,33 @@ const wire::replica_info* ServerWorld::reported(int i, Gpid gpid) const {
     if (Gpid(info.pid) == gpid) return &info;
   }
   return nullptr;
+}
+
+void ServerWorld::answer_sync(rpc::Request request) {
+  wire::configuration_query_by_node_request asked;
+  MARKAB_ASSERT(rpc::decode_args(request.args, asked).ok(), "a config sync that does not parse");
+  reports_[asked.node.node] = asked.stored_replicas;
+  wire::configuration_query_by_node_response response;
+  for (const auto& [gpid, m] : memberships_) {
+    bool named = m.primary == asked.node.node ||
+                 std::find(m.secondaries.begin(), m.secondaries.end(), asked.node.node) !=
+                     m.secondaries.end();
+    if (named) response.partitions.push_back(entry(gpid));
+  }
+  request.reply(rpc::encode_result(response));
+}
+
+void ServerWorld::release_syncs() {
+  hold_syncs_ = false;
+  meta_->shard(0).post([this] {
+    for (auto& request : std::exchange(held_syncs_, {})) answer_sync(std::move(request));
+  });
+}
+
+void ServerWorld::lead_elsewhere() {
+  network_.down(meta_at_);
+  meta_at_ = meta_at_ == meta_address() ? other_meta_address() : meta_address();
+  network_.up(meta_at_, *meta_, meta_dispatcher_);
 }
 
 rpc::Reply ServerWorld::call(HostPort to, TaskCode code, Gpid gpid, const std::string& args) {

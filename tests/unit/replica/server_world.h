@@ -34,6 +34,7 @@ class ServerWorld {
 
   static HostPort address(int i) { return {0x0A000100 + static_cast<uint32_t>(i), 34801}; }
   static HostPort meta_address() { return {0x0A000001, 34601}; }
+  static HostPort other_meta_address() { return {0x0A000002, 34601}; }
 
   void boot(int i);
   void kill(int i);
@@ -67,6 +68,14 @@ class ServerWorld {
     return response;
   }
   rpc::Reply call(HostPort to, rpc::TaskCode code, Gpid gpid, const std::string& args);
+  // Another meta server leads from now on, or the same one another time.
+  void lead_anew() { ++leadership_; }
+  void lead_elsewhere();
+  void number_leaderships(bool yes) { leadership_ = yes ? 1 : 0; }
+  int syncs() const { return syncs_; }
+  // Config syncs stay unanswered until released.
+  void hold_syncs() { hold_syncs_ = true; }
+  void release_syncs();
   // What the meta server tells of a partition.
   wire::configuration_update_request entry(Gpid gpid);
 
@@ -88,6 +97,7 @@ class ServerWorld {
     int boots = 0;
   };
   void serve_meta();
+  void answer_sync(rpc::Request request);
   void end(int i);
 
   const Options options_;
@@ -95,6 +105,11 @@ class ServerWorld {
   sim::SimNetwork network_{world_};
   std::unique_ptr<sim::SimRuntime> meta_;
   rpc::Dispatcher meta_dispatcher_;
+  HostPort meta_at_ = meta_address();
+  int64_t leadership_ = 1;
+  int syncs_ = 0;
+  bool hold_syncs_ = false;
+  std::vector<rpc::Request> held_syncs_;
   std::unique_ptr<sim::SimRuntime> client_;
   std::unique_ptr<rpc::Network> client_network_;
   std::map<Gpid, pacifica::Membership> memberships_;
