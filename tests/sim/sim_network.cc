@@ -310,7 +310,8 @@ void SimNetwork::break_connection(const ConnectionPtr& c, const char* why) {
                             : Instant();
   for (auto& held : c->held) held.clear();
   c->last[kForth] = c->last[kBack] = world_.now();
-  auto calls = std::exchange(c->calls, {});
+  // They leave the list when their callers hear of it: until then a caller's end must find them.
+  auto calls = c->calls;
   for (const auto& call : calls) {
     rpc::Reply reply;
     reply.status = Status(Errc::kNetworkFailure, fmt::format("{}: {}", call->to, why));
