@@ -127,8 +127,17 @@ void Faults::end() {
     if (cluster_.up(i)) cluster_.runtime(i).resume();
     disk_is_well(i);
     if (!cluster_.up(i)) boot(i);
+    if (cluster_.stopping(i)) boot_when_stopped(i);
   }
   say("all faults end");
+}
+
+// Who was asked to stop shortly before the faults ended stops after that.
+void Faults::boot_when_stopped(int node) {
+  cluster_.world().schedule_after(milliseconds(100), [this, node] {
+    if (!cluster_.up(node)) return boot(node);
+    if (cluster_.stopping(node)) boot_when_stopped(node);
+  });
 }
 
 // --- network ---

@@ -87,6 +87,7 @@ class Faults {
   void kill(int node, bool machine);
   void power();
   void restart(int node, Task then);
+  void boot_when_stopped(int node);
   void await_stop(int node, std::shared_ptr<Task> then, int left);
   void rolling(int node);
   void pause(int node);
