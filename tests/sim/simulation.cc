@@ -258,7 +258,8 @@ class Run {
     }
     for (auto& [gpid, held] : all) {
       const auto& newest = *std::max_element(held.begin(), held.end(), [](auto& a, auto& b) {
-        return a.content.ballot < b.content.ballot;
+        return std::pair(a.content.ballot, a.content.applied) <
+               std::pair(b.content.ballot, b.content.applied);
       });
       for (const auto& [i, content] : held) {
         bool member = content.ballot == newest.content.ballot;
