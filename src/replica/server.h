@@ -129,8 +129,9 @@ class ReplicaServer final : public ReplicaHost {
     std::vector<Callback<Errc>> waiting;  // until it is open
     size_t disk = 0;
     Origin origin = Origin::kNew;
-    TableInfo table;     // of what was stored; until it is open
-    bool shuts = false;  // closing, to wait in shut_
+    TableInfo table;      // of what was stored; until it is open
+    bool shuts = false;   // closing, to wait in shut_
+    bool begins = false;  // created empty with its partition, as one of the first members
   };
   struct Shut {
     TableInfo table;
@@ -171,6 +172,7 @@ class ReplicaServer final : public ReplicaHost {
   void reopen(Gpid gpid, Callback<Errc> done);
   void discard_shut(Gpid gpid);
   void report_shut(std::vector<wire::replica_info>& out) const;
+  void report_begun(std::vector<wire::replica_info>& out) const;
   void publish_routes();
   // disks_.size() when no disk can take it.
   size_t choose_disk(Gpid gpid) const;

@@ -106,6 +106,7 @@ void ReplicaServer::collect_replicas(Callback<std::vector<wire::replica_info>> d
       control_.post([this, round, next] {
         round->replicas.clear();
         report_shut(round->infos);
+        report_begun(round->infos);
         round->done(std::move(round->infos));
         *next = nullptr;
       });
@@ -132,6 +133,22 @@ void ReplicaServer::collect_replicas(Callback<std::vector<wire::replica_info>> d
     });
   };
   (*next)(0);
+}
+
+// What this node begins while its replicas are collected: a report without it would say that it is
+// not here, and another would be made primary beside it (04 S9).
+void ReplicaServer::report_begun(std::vector<wire::replica_info>& out) const {
+  std::set<Gpid> told;
+  for (const auto& info : out) told.insert(info.pid);
+  for (const auto& [gpid, entry] : entries_) {
+    if (!entry.begins || entry.state == State::kClosing || told.contains(gpid)) continue;
+    wire::replica_info info;
+    info.pid = gpid;
+    info.status = wire::partition_status::PS_INACTIVE;
+    info.app_type = "pegasus";
+    info.disk_tag = disks_.at(entry.disk).dir.tag;
+    out.push_back(std::move(info));
+  }
 }
 
 void ReplicaServer::send_sync(std::vector<wire::replica_info> stored) {
@@ -374,6 +391,7 @@ void ReplicaServer::take_proposal(const std::shared_ptr<rpc::Request>& held,
     return;
   }
   open_replica(gpid, to_table(told->info), disk, Origin::kNew, apply);
+  entries_.at(gpid).begins = true;
 }
 
 wire::app_info ReplicaServer::app_info_of(const Replica& replica) const {
