@@ -438,6 +438,7 @@ void ReplicaServer::opened(Gpid gpid, Result<std::shared_ptr<Replica>> result) {
   }
   found->second.state = State::kOpen;
   found->second.replica = std::move(*result);
+  found->second.table = {};
   role_counts_[0].fetch_add(1);
   publish_routes();
   if (stopped_) return;
